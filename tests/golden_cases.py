@@ -62,9 +62,9 @@ class GoldenCase:
         return self.name
 
 
-def load_cases(*kinds: str) -> list[GoldenCase]:
-    """All cases of the given kinds (of every kind where none is given), ordered by folder."""
-    return [case for case in _all_cases() if not kinds or case.kind in kinds]
+def load_cases(kind: str | None = None) -> list[GoldenCase]:
+    """All cases of one kind (of every kind where none is given), ordered by folder."""
+    return [case for case in _all_cases() if kind is None or case.kind == kind]
 
 
 @cache
