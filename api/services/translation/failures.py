@@ -168,8 +168,9 @@ class Failure(Exception):
     `param` is the place in the client's request ("messages[0].content"). `code`, `type`
     and `status` replace the table's where the upstream or the protocol has its own word.
     `retry_after` is in seconds. `upstream_status` and `upstream_request_id` are for the
-    log and the response headers. `body` is an upstream's own error object that is
-    relayed (already scrubbed).
+    log and the response headers, `upstream_message` (scrubbed) for the log alone: it is
+    there when the client is told something else. `body` is an upstream's own error body
+    that is relayed (already scrubbed).
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class Failure(Exception):
         should_retry: bool | None = None,
         upstream_status: int | None = None,
         upstream_request_id: str | None = None,
+        upstream_message: str | None = None,
         body: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
@@ -199,6 +201,7 @@ class Failure(Exception):
         self.should_retry = spec.should_retry if should_retry is None else should_retry
         self.upstream_status = upstream_status
         self.upstream_request_id = upstream_request_id
+        self.upstream_message = upstream_message
         self.body = body
 
     @property
@@ -213,7 +216,9 @@ class Failure(Exception):
 # ("sk-proj-****q7Zx"), and the organisation that it belongs to.
 _KEY_SHAPES: Final = re.compile(
     r"""(?x)
-    \b(?:sk|pk|rk|gsk|xai|key|api[-_]key)-[A-Za-z0-9_\-*.…]{4,}[A-Za-z0-9_\-*]
+    \b(?:sk|gsk|xai)-[A-Za-z0-9_\-*.…]{4,}[A-Za-z0-9_\-*]
+    # Words such as "key-value" have the shape too, but no digit or capital.
+    | \b(?:pk|rk|key|api[-_]key)-(?=[a-z_\-]*[A-Z0-9*…])[A-Za-z0-9_\-*.…]{4,}[A-Za-z0-9_\-*]
     | \bAIza[0-9A-Za-z_\-]{10,}
     | \bBearer\s+[A-Za-z0-9._~+/*\-]{8,}=*
     | \borg-[A-Za-z0-9]{6,}
