@@ -7,6 +7,7 @@ them back out. What a dialect cannot say is refused with a `Failure` or named in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -47,7 +48,10 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheMark:
-    """A prompt-cache breakpoint after the part that carries it. `ttl` is "5m", "1h" or None (the provider's own)."""
+    """A prompt-cache breakpoint after the part that carries it.
+
+    `ttl` is "5m", "1h" or None (the provider's own).
+    """
 
     ttl: str | None = None
 
@@ -122,7 +126,8 @@ class RefusalPart:
 class ToolCallPart:
     """One call of a tool.
 
-    `arguments` is JSON text as the model wrote it (for a custom tool: its free text).
+    `arguments` is JSON text as the model wrote it (for a custom tool: its free text);
+    `path` is the place of that text.
     """
 
     id: str
@@ -192,7 +197,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function the model may call. `extras` holds provider fields that a client set on it on purpose."""
+    """A function the model may call.
+
+    `parameters` is its JSON schema (for a custom tool: the format of its free text).
+    `extras` holds provider fields that a client set on it on purpose. `path` is the
+    place in the client's request that an error names.
+    """
 
     name: str
     description: str | None = None
@@ -203,6 +213,7 @@ class Tool:
     extras: JsonObject = field(default_factory=dict, hash=False)
     native: NativePart | None = None
     index: int = 0
+    path: str = ""
 
 
 class ToolChoiceMode(StrEnum):
@@ -230,7 +241,10 @@ class JsonFormat:
 
 @dataclass(frozen=True, slots=True)
 class WebSearch:
-    """The provider's own web search. `context_size` is low, medium or high; `location` has city, country, region, timezone."""
+    """The provider's own web search.
+
+    `context_size` is low, medium or high; `location` has city, country, region, timezone.
+    """
 
     context_size: str | None = None
     location: JsonObject | None = field(default=None, hash=False)
@@ -242,6 +256,9 @@ class ChatRequest:
 
     `ignored` names the request's parameters that were already dropped while reading;
     `extensions` holds fields of a provider's own API that a client set on purpose.
+    `cache` asks for a breakpoint after the last part that can carry one;
+    `caches_automatically` says whether the provider may choose breakpoints by itself.
+    `names` has the client's word for a field where it differs from ours.
     """
 
     model: str
@@ -260,10 +277,16 @@ class ChatRequest:
     effort: Effort | None = None
     web_search: WebSearch | None = None
     cache: CacheMark | None = None
+    caches_automatically: bool | None = None
     end_user: str | None = None
     service_tier: str | None = None
     extensions: JsonObject = field(default_factory=dict, hash=False)
     ignored: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def name_of(self, field_name: str) -> str:
+        """What the client calls the field: "max_completion_tokens" for `max_tokens`, say."""
+        return self.names.get(field_name, field_name)
 
 
 @dataclass(frozen=True, slots=True)

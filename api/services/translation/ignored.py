@@ -1,0 +1,40 @@
+"""The names of the parameters that a translation dropped, clamped, downgraded or repaired.
+
+Owns the list that a reply reports and the refusal that strict mode makes of it. The
+names are the client's own words: whoever writes them to a header cleans them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from api.services.translation.failures import Failure, FailureKind
+
+
+class Ignored:
+    """An ordered set of names. In strict mode the first one that is not yet in it raises."""
+
+    __slots__ = ("_is_strict", "_names")
+
+    def __init__(self, names: Iterable[str] = (), *, is_strict: bool = False) -> None:
+        self._names: dict[str, None] = {}
+        self._is_strict = is_strict
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        if self._is_strict:
+            raise refusal(name)
+        self._names[name] = None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
+
+def refusal(name: str) -> Failure:
+    """What strict mode answers instead of going on without the parameter."""
+    return Failure(
+        FailureKind.UNSUPPORTED_PARAMETER,
+        f"Unsupported parameter: '{name}' is not supported with this model.",
+        param=name,
+    )
