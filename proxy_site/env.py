@@ -8,6 +8,8 @@ as container secrets come.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -90,13 +92,26 @@ def folder(name: str, default: Path) -> Path:
     return Path(text(name, str(default))).expanduser().resolve()
 
 
-def key_from_file(path: Path) -> str:
-    """The secret in `path`, or nothing. The file is the launcher's, mode 0600."""
+def key_from_file(path: Path, make: Callable[[], str]) -> str:
+    """The key in `path`; on first use a new one is made and kept there, readable by its owner only.
+
+    Of several processes that start at once, one writes the file and all read it.
+    """
     try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
-
-
-def is_set(name: str) -> bool:
-    return bool(os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        for _ in range(100):
+            if value := path.read_text(encoding="ascii").strip():
+                return value
+            time.sleep(0.01)  # Another process made the file and is about to write it.
+        raise ImproperlyConfigured(f"{path} is empty. Delete it to have a new key made.") from None
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"Cannot keep a key in {path}: {error.strerror}. Set DATA_DIR to a folder that can be written, "
+            f"or give the keys in the environment: SECRET_KEY and ENCRYPTION_KEYS."
+        ) from None
+    value = make()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(value + "\n")
+    return value

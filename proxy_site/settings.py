@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
 from django.urls import reverse_lazy
 
 from proxy_site import env
@@ -26,27 +29,31 @@ if DEBUG and IS_PRODUCTION:
 
 DATA_DIR: Path = env.folder("DATA_DIR", BASE_DIR / "data")
 
-# Commands that run before the launcher made the keys (and the tests) do without them.
-_KEYLESS_COMMANDS = {"collectstatic", "makemigrations", "check", "help", "prepare"}
-_is_keyless = len(sys.argv) > 1 and sys.argv[1] in _KEYLESS_COMMANDS
+# Collecting static files or checking the settings needs no key, so that an image can be built without one.
+_is_keyless = len(sys.argv) > 1 and sys.argv[1] in {"collectstatic", "makemigrations", "check", "generate_keys"}
 
 
-def _required_key(name: str, file: str) -> str:
-    value = env.text(name)
-    if not value and not IS_PRODUCTION:
-        value = env.key_from_file(DATA_DIR / file)
-    if not value and IS_PRODUCTION and not _is_keyless:
-        raise ImproperlyConfigured(
-            f"{name} is not set. In production it comes from the environment ({name} or {name}_FILE); "
-            f"`python manage.py generate_keys` prints a new one."
-        )
-    return value
+def _key(name: str, file: str, make: Callable[[], str]) -> str:
+    """The key from the environment; in development, else, one of our own that DATA_DIR keeps."""
+    if value := env.text(name):
+        return value
+    if not IS_PRODUCTION:
+        return env.key_from_file(DATA_DIR / file, make)
+    if _is_keyless:
+        return make()
+    raise ImproperlyConfigured(
+        f"{name} is not set. In production it comes from the environment, as {name} or {name}_FILE. "
+        f"`python manage.py generate_keys` prints new ones."
+    )
 
 
-# The launcher writes both files on first start. Without them (say, `manage.py check` on a
-# fresh clone) a key that nothing is signed with will do.
-SECRET_KEY = _required_key("SECRET_KEY", "secret_key") or "not-a-secret: no session was ever signed with this"
-ENCRYPTION_KEYS = [key for key in _required_key("ENCRYPTION_KEYS", "encryption_keys").split(",") if key.strip()]
+SECRET_KEY = _key("SECRET_KEY", "secret_key", get_random_secret_key)
+# The first one encrypts, every one decrypts.
+ENCRYPTION_KEYS = [
+    key.strip()
+    for key in _key("ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
+    if key.strip()
+]
 
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ("*",) if not IS_PRODUCTION else ())
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
@@ -61,6 +68,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "routing.apps.RoutingConfig",
     "api.apps.ApiConfig",
@@ -157,7 +165,15 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [],
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "api.errors.handle_exception",
 }
+
+# Serving: `manage.py serve`.
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.whole("PORT", 8000, minimum=1)
+WEB_CONCURRENCY = env.whole("WEB_CONCURRENCY", 1, minimum=1)
+SHUTDOWN_GRACE = env.whole("SHUTDOWN_GRACE", 30, minimum=0)  # Seconds.
+ADMIN_USERNAME = env.text("ADMIN_USERNAME", "admin")
 
 # Providers, when the database names nothing else.
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
@@ -181,7 +197,46 @@ MAX_REPLY_BYTES = env.whole("MAX_REPLY_BYTES", 64 * 1024 * 1024, minimum=1024)
 # Django's own limit is for the admin's forms; the API lane has MAX_REQUEST_BYTES.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
+# Browser clients, off by default. proxy_site/handler.py puts the middleware on API paths only.
 CORS_ALLOWED_ORIGINS = env.listing("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_ALL_ORIGINS = CORS_ALLOWED_ORIGINS == ["*"]
+CORS_ALLOW_METHODS = ["GET", "POST", "OPTIONS"]
+CORS_ALLOW_HEADERS = [
+    "accept",
+    "authorization",
+    "content-type",
+    "api-key",
+    "x-api-key",
+    "x-request-id",
+    "openai-organization",
+    "openai-project",
+    "openai-beta",
+    "idempotency-key",
+    "user-agent",
+    "x-patchbay-strict",
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            "arch",
+            "async",
+            "custom-poll-interval",
+            "helper-method",
+            "lang",
+            "os",
+            "package-version",
+            "poll-helper",
+            "raw-response",
+            "read-timeout",
+            "retry-count",
+            "runtime",
+            "runtime-version",
+            "timeout",
+        )
+    ),
+]
+CORS_EXPOSE_HEADERS = ["x-request-id", "retry-after", "x-should-retry", "x-patchbay-ignored", "x-patchbay-model"]
+if CORS_ALLOW_ALL_ORIGINS:
+    CORS_ALLOWED_ORIGINS = []
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("LOG_FORMAT", "json" if IS_PRODUCTION else "text", ("json", "text"))

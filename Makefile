@@ -1,0 +1,73 @@
+# Patchbay: `make run` serves it, `make test` proves it.
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if $(shell $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo ok),$(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+MANAGE := $(BIN)/python manage.py
+UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --fork-strategy fewest --custom-compile-command 'make lock'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz lock demo-upstream clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run-installed ## Serve the proxy and its admin on http://127.0.0.1:8000 (PORT, HOST, WEB_CONCURRENCY change it)
+	@exec $(MANAGE) serve
+
+test: $(VENV)/.test-installed ## Run all tests
+	@$(BIN)/python -m pytest
+
+setup: $(VENV)/.test-installed ## Install everything for running, testing and checking
+
+# One install is enough for both: the lock for testing contains the one for running.
+$(VENV)/.run-installed: requirements-prod.txt
+	@$(call need_python)
+	@echo "Installing Patchbay into $(VENV) with $$($(PYTHON) --version) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-prod.txt
+	@touch $@
+
+$(VENV)/.test-installed: requirements.txt
+	@$(call need_python)
+	@echo "Installing Patchbay and its test tools into $(VENV) with $$($(PYTHON) --version) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@ $(VENV)/.run-installed
+
+define need_python
+	if [ -z "$(PYTHON)" ]; then echo "Patchbay needs Python 3.11, 3.12 or 3.13, and none was found. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; fi
+endef
+
+fmt: setup ## Format the code
+	@$(BIN)/ruff check --quiet --fix-only . ; $(BIN)/ruff format --quiet .
+
+lint: setup ## Check style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup ## Check types
+	@$(BIN)/mypy
+
+contracts: setup ## Check who may import whom
+	@$(BIN)/lint-imports
+
+migrations: setup ## Check that every model change has its migration
+	@$(MANAGE) makemigrations --check --dry-run
+
+check: lint types contracts migrations test ## All checks, then all tests
+
+golden: setup ## Rewrite the expectations of the golden cases (review the diff)
+	@$(BIN)/python -m tests.golden_cases --rewrite
+
+matrix: setup ## Rewrite docs/translation.md from the golden cases
+	@$(BIN)/python -m tests.conformance_matrix --write
+
+lock: ## Make both lock files anew from requirements*.in (needs uv)
+	@$(UV_COMPILE) requirements.in -o requirements-prod.txt
+	@$(UV_COMPILE) -c requirements-prod.txt requirements-dev.in -o requirements.txt
+
+demo-upstream: setup ## Serve a fake OpenAI and Anthropic on http://127.0.0.1:9100, to try the proxy against
+	@$(BIN)/python -m tests.fake_upstream --port 9100
+
+clean: ## Remove the virtual environment and caches (never data/)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

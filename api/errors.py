@@ -1,0 +1,88 @@
+"""Exceptions to answers: one table from what a view raises to a `Failure`, in OpenAI's words.
+
+Every error body has OpenAI's shape, on every path of the API.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+
+from api.services.translation.dialects.openai_chat.failures import encode_failure
+from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.json_text import dump_json
+
+logger = logging.getLogger("patchbay.errors")
+
+NO_KEY_MESSAGE = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer "
+    "auth (i.e. Authorization: Bearer YOUR_KEY)."
+)
+
+
+def to_failure(error: Exception, request: HttpRequest) -> Failure:
+    """What `error` means to the client. What nobody expected is logged here and told as an internal error."""
+    match error:
+        case Failure():
+            return error
+        case Http404():
+            return Failure(FailureKind.URL_NOT_FOUND, f"Invalid URL ({request.method} {request.path})")
+        case exceptions.MethodNotAllowed():
+            return Failure(
+                FailureKind.METHOD_NOT_ALLOWED,
+                f"Not allowed to {request.method} on {request.path} (HINT: check the method of your request.)",
+            )
+        case exceptions.NotAuthenticated():
+            return Failure(FailureKind.AUTHENTICATION_MISSING, NO_KEY_MESSAGE)
+        case exceptions.AuthenticationFailed():
+            return Failure(FailureKind.INVALID_API_KEY, "Incorrect API key provided.")
+        case RequestDataTooBig():
+            return Failure(FailureKind.REQUEST_TOO_LARGE, "Request exceeds the maximum allowed size.")
+        case SuspiciousOperation():
+            return Failure(FailureKind.INVALID_REQUEST, "The request could not be understood.")
+        case exceptions.APIException(status_code=status) if 400 <= status < 500:
+            return Failure(FailureKind.INVALID_REQUEST, str(error.detail), status=status)
+        case _:
+            logger.exception("Unhandled exception", exc_info=error, extra={"fields": {"path": request.path}})
+            return Failure(
+                FailureKind.INTERNAL,
+                "The server had an error while processing your request. Sorry about that! "
+                "The operator finds the cause in the log under this response's x-request-id.",
+            )
+
+
+def failure_headers(failure: Failure) -> dict[str, str]:
+    """The headers that tell an SDK whether and when to try again."""
+    headers: dict[str, str] = {}
+    if failure.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(failure.retry_after)))
+    if failure.should_retry is not None:
+        headers["x-should-retry"] = "true" if failure.should_retry else "false"
+    if failure.upstream_request_id:
+        headers["x-upstream-request-id"] = failure.upstream_request_id
+    if failure.status == 401:
+        headers["www-authenticate"] = 'Bearer realm="api"'
+    return headers
+
+
+def render_failure(failure: Failure) -> HttpResponse:
+    return HttpResponse(
+        dump_json(encode_failure(failure)),
+        status=failure.status,
+        content_type="application/json",
+        headers=failure_headers(failure),
+    )
+
+
+def render_exception(error: Exception, request: HttpRequest) -> HttpResponse:
+    return render_failure(to_failure(error, request))
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """DRF's EXCEPTION_HANDLER."""
+    return render_exception(error, context["request"])

@@ -1,0 +1,263 @@
+"""One request's way through a pair of dialects: what to send, how to read what comes back. PURE.
+
+A relay (client and upstream speak the same dialect) changes as little as possible; a
+translation goes through the neutral conversation. Either way the same few questions are
+asked of it, so that dispatch knows neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+from api.services.providers.catalog import find_kind
+from api.services.providers.headers import build_headers, join_url
+from api.services.providers.kinds import ProviderKind
+from api.services.translation.capabilities import find_capabilities, override
+from api.services.translation.conversation import ChatRequest, JsonObject, Reply
+from api.services.translation.dialects.anthropic_messages import failures as anthropic_failures
+from api.services.translation.dialects.anthropic_messages import replies as anthropic_replies
+from api.services.translation.dialects.anthropic_messages import requests as anthropic_requests
+from api.services.translation.dialects.anthropic_messages.stream import StreamDecoder
+from api.services.translation.dialects.openai_chat import failures as openai_failures
+from api.services.translation.dialects.openai_chat import replies as openai_replies
+from api.services.translation.dialects.openai_chat import requests as openai_requests
+from api.services.translation.dialects.openai_chat.stream import StreamEncoder, StreamRelay
+from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.json_text import dump_json, load_json
+from api.services.translation.quirks import Quirks
+from api.services.translation.streams import StreamTranslator, TranslatedStream
+from api.services.translation.usage import Usage
+from api.services.wire import WireRequest
+from routing.domain.table import DeploymentRow, ModelRow
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """What the client sent. `created` is the wall clock, in unix seconds."""
+
+    body: JsonObject
+    headers: Mapping[str, str]
+    created: int
+
+    @cached_property
+    def request(self) -> ChatRequest:
+        """The neutral request, decoded once however many candidates are tried."""
+        return openai_requests.decode_request(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReply:
+    body: bytes
+    usage: Usage | None
+    finish: str | None
+
+
+class Exchange(Protocol):
+    @property
+    def wire(self) -> WireRequest: ...
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The names of the client's parameters that do not reach the upstream as they were meant."""
+        ...
+
+    def read_reply(self, body: bytes) -> ReadReply: ...
+
+    def continue_after(self, body: bytes) -> Exchange | None:
+        """What to send next, where the upstream paused its turn; None where the reply is whole."""
+        ...
+
+    def open_stream(self) -> StreamTranslator: ...
+
+    def read_failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure: ...
+
+    def amend(self, failure: Failure) -> Exchange | None:
+        """The same request without what `failure` is about, where that may be left out."""
+        ...
+
+
+def open_exchange(
+    inbound: Inbound, model: ModelRow, deployment: DeploymentRow, *, secret: str | None
+) -> Exchange:
+    """
+    Raises:
+        Failure: the request cannot be put into the upstream's dialect.
+    """
+    kind = find_kind(deployment.provider.kind)
+    if kind.dialect == "openai_chat":
+        return _open_relay(inbound, deployment, kind, secret)
+    return _open_translation(inbound, model, deployment, kind, secret)
+
+
+# Relays.
+
+
+@dataclass(frozen=True, slots=True)
+class _Relay:
+    wire: WireRequest
+    ignored: tuple[str, ...]
+    model: str
+    upstream_id: str
+    secrets: tuple[str, ...]
+    client_asked_usage: bool
+
+    def read_reply(self, body: bytes) -> ReadReply:
+        reply = openai_replies.relay_reply(body, model=self.model, upstream_id=self.upstream_id)
+        return ReadReply(reply.body, reply.usage, reply.finish)
+
+    def continue_after(self, body: bytes) -> None:
+        return None
+
+    def open_stream(self) -> StreamTranslator:
+        return StreamRelay(
+            model=self.model,
+            client_asked_usage=self.client_asked_usage,
+            upstream_id=self.upstream_id,
+            secrets=self.secrets,
+        )
+
+    def read_failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure:
+        return openai_failures.decode_failure(
+            status, headers, body, model=self.model, secrets=self.secrets, now=now
+        )
+
+    def amend(self, failure: Failure) -> None:
+        return None
+
+
+def _open_relay(
+    inbound: Inbound, deployment: DeploymentRow, kind: ProviderKind, secret: str | None
+) -> Exchange:
+    relayed = openai_requests.relay_request(
+        inbound.body,
+        upstream_id=deployment.upstream_id,
+        quirks=Quirks(**(kind.quirk_defaults() | dict(deployment.provider.quirks))),
+        wants_usage=True,
+    )
+    return _Relay(
+        wire=_wire(inbound, deployment, kind, secret, relayed.body, betas=()),
+        ignored=relayed.ignored,
+        model=inbound.body["model"],
+        upstream_id=deployment.upstream_id,
+        secrets=(secret,) if secret else (),
+        client_asked_usage=relayed.client_asked_usage,
+    )
+
+
+# Translations.
+
+
+@dataclass(frozen=True)
+class _Translation:
+    wire: WireRequest
+    ignored: tuple[str, ...]
+    request: ChatRequest
+    sent: JsonObject
+    context: openai_replies.ReplyContext
+    secrets: tuple[str, ...]
+    earlier: tuple[Reply, ...] = field(default=())
+
+    def read_reply(self, body: bytes) -> ReadReply:
+        reply = anthropic_replies.decode_reply(_object(body))
+        if self.earlier:
+            reply = anthropic_replies.join_replies((*self.earlier, reply))
+        encoded = dump_json(openai_replies.encode_reply(reply, self.context))
+        return ReadReply(encoded, reply.usage, reply.finish.value)
+
+    def continue_after(self, body: bytes) -> Exchange | None:
+        if b'"pause_turn"' not in body:
+            return None
+        message = _object(body)
+        if not anthropic_replies.is_paused(message):
+            return None
+        return replace(
+            self._resend(anthropic_requests.continue_turn(self.sent, message["content"])),
+            earlier=(*self.earlier, anthropic_replies.decode_reply(message)),
+        )
+
+    def open_stream(self) -> StreamTranslator:
+        return TranslatedStream(StreamDecoder(secrets=self.secrets), StreamEncoder(self.context))
+
+    def read_failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure:
+        return anthropic_failures.decode_failure(
+            status, headers, body, model=self.context.model, secrets=self.secrets, now=now
+        )
+
+    def amend(self, failure: Failure) -> Exchange | None:
+        if not anthropic_failures.is_invalid_signature(failure):
+            return None
+        # The thoughts were bound to a conversation that has changed since. Leaving all of
+        # them out is legal; changing one is not.
+        return replace(
+            self._resend(anthropic_requests.without_thinking(self.sent)),
+            ignored=(*self.ignored, "thinking_blocks"),
+        )
+
+    def _resend(self, body: JsonObject) -> _Translation:
+        return replace(self, sent=body, wire=replace(self.wire, body=dump_json(body)))
+
+
+def _open_translation(
+    inbound: Inbound, model: ModelRow, deployment: DeploymentRow, kind: ProviderKind, secret: str | None
+) -> Exchange:
+    request = inbound.request
+    encoded = anthropic_requests.encode_request(
+        request,
+        anthropic_requests.Target(
+            upstream_id=deployment.upstream_id,
+            capabilities=override(find_capabilities(deployment.upstream_id), deployment.capabilities),
+            default_max_tokens=model.default_max_output_tokens,
+            is_strict=deployment.is_strict,
+            auto_cache=False,
+            repairs_turns=False,
+            inlines_system=False,
+        ),
+    )
+    return _Translation(
+        wire=_wire(inbound, deployment, kind, secret, encoded.body, betas=encoded.betas),
+        ignored=encoded.ignored,
+        request=request,
+        sent=encoded.body,
+        context=openai_replies.ReplyContext(
+            model=request.model,
+            created=inbound.created,
+            uses_legacy_functions=request.uses_legacy_functions,
+            custom_tools=frozenset(tool.name for tool in request.tools if tool.is_custom),
+            includes_usage=request.includes_usage,
+        ),
+        secrets=(secret,) if secret else (),
+    )
+
+
+def _wire(
+    inbound: Inbound,
+    deployment: DeploymentRow,
+    kind: ProviderKind,
+    secret: str | None,
+    body: JsonObject,
+    *,
+    betas: tuple[str, ...],
+) -> WireRequest:
+    provider = deployment.provider
+    return WireRequest(
+        url=join_url(provider.base_url or kind.base_url, kind.path),
+        headers=build_headers(
+            kind, secret=secret, client_headers=inbound.headers, extra_headers=provider.header_values(), betas=betas
+        ),
+        body=dump_json(body),
+    )
+
+
+def _object(body: bytes) -> JsonObject:
+    try:
+        message = load_json(body)
+    except Failure:
+        message = None
+    if not isinstance(message, dict):
+        raise Failure(
+            FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream's reply could not be read: it is not a JSON object."
+        )
+    return message

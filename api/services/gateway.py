@@ -1,0 +1,136 @@
+"""`serve`: the way of one request, from the client's body to its answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.services import dispatch
+from api.services.exchange import Inbound
+from api.services.recording import Record
+from api.services.translation.dialects.openai_chat.requests import check_relay
+from api.services.translation.failures import Failure, FailureKind
+from routing import lookup
+from routing.domain.plan import order_candidates
+from routing.domain.table import ListedModel, ModelRow, RoutingTable
+
+_rng = random.Random()
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that was read: its parsed body, its headers (names in lower case) and when it began."""
+
+    request_id: str
+    body: Any
+    headers: Mapping[str, str]
+    started: float
+    record: Record = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.record = Record(self.request_id, self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Either a whole `body` or `frames`, which the caller must close."""
+
+    headers: dict[str, str]
+    body: bytes = b""
+    frames: dispatch.ReplyStream | None = None
+
+
+async def serve(call: Call) -> Answer:
+    """Answer one chat request.
+
+    Raises a Failure before anything was sent; afterwards a failure ends the stream with
+    an error event. Either way exactly one line about the request is logged.
+    """
+    record = call.record
+    try:
+        check_relay(call.body)
+        body: dict[str, Any] = call.body
+        table = current_table()
+        record.config_version = table.version
+        model = _resolve(table, body["model"], record)
+        record.is_stream = body.get("stream") is True
+        if record.is_stream and not model.allows_streaming:
+            raise Failure(
+                FailureKind.UNSUPPORTED_VALUE,
+                f"Unsupported value: 'stream' does not support true with the model `{record.requested_model}`. "
+                "Streaming is switched off for it.",
+                param="stream",
+            )
+        candidates = order_candidates(model, _rng)
+        if not candidates:
+            raise Failure(
+                FailureKind.PROVIDER_NOT_CONFIGURED,
+                f"The model `{record.requested_model}` has no deployment that is switched on. "
+                "The operator adds one in the admin under Models.",
+            )
+        inbound = Inbound(body=body, headers=call.headers, created=dispatch.wall_clock())
+        if record.is_stream:
+            frames = await dispatch.open_stream(inbound, model, candidates[0], record)
+            return Answer(record.headers(), frames=frames)
+        reply = await dispatch.fetch_reply(inbound, model, candidates[0], record)
+        headers = record.headers()
+        record.write(status=200)
+        return Answer(headers, body=reply)
+    except Failure as failure:
+        record.write(status=failure.status, failure=failure)
+        raise
+    except BaseException as error:
+        record.write(status=dispatch.status_of(error))
+        raise
+
+
+def current_table() -> RoutingTable:
+    """The snapshot in force.
+
+    Raises:
+        Failure: none was loaded yet.
+    """
+    try:
+        return lookup.current()
+    except lookup.NotLoaded:
+        raise Failure(
+            FailureKind.OVERLOADED,
+            "The proxy is starting and has no configuration yet. Try again in a moment.",
+            retry_after=1,
+        ) from None
+
+
+def list_models() -> tuple[ListedModel, ...]:
+    return current_table().listed()
+
+
+def find_model(name: str) -> ListedModel:
+    """What `GET /models/{id}` shows: any model or alias that answers requests, listed or not."""
+    table = current_table()
+    listed = table.find_listed(name)
+    if listed is None:
+        raise _model_not_found(table, name)
+    return listed
+
+
+def _resolve(table: RoutingTable, name: str, record: Record) -> ModelRow:
+    record.requested_model = name
+    resolution = table.resolve(name)
+    if resolution is None or not resolution.model.is_enabled:
+        raise _model_not_found(table, name)
+    record.alias = resolution.alias.name if resolution.alias else None
+    record.model = resolution.model.public_id
+    return resolution.model
+
+
+_SHOWN_NAME = 200
+
+
+def _model_not_found(table: RoutingTable, name: str) -> Failure:
+    shown = name if len(name) <= _SHOWN_NAME else name[:_SHOWN_NAME] + "…"
+    message = f"The model `{shown}` does not exist or you do not have access to it."
+    if matches := table.close_matches(name):
+        message += " Did you mean " + " or ".join(f"`{match}`" for match in matches) + "?"
+    return Failure(FailureKind.MODEL_NOT_FOUND, message, param="model")

@@ -1,0 +1,286 @@
+"""How requests leave for upstreams: the only file that speaks httpx, and aiohttp beneath it.
+
+aiohttp's session does the work (connections, TLS, HTTP), because httpx's own pool takes
+forty times the CPU. `AiohttpTransport` has two doors: `send`, which the request path
+uses, and httpx's `AsyncBaseTransport`, for code that wants an `httpx.AsyncClient`. Both
+turn trouble into failures by tables of their own, since a library's exceptions say too
+little: a refused connection, a failed name lookup and a cut reply are different things
+to an operator.
+
+No cookies are kept, no redirect is followed (it would carry the credential elsewhere),
+and proxies come from the environment, read once per origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+
+from api.services.translation.failures import Failure, FailureKind
+from api.services.wire import Timeouts, Transport, WireRequest, WireResponse
+
+_MAX_HEADER_BYTES = 64 * 1024
+_IDLE_CONNECTION_SECONDS = 55.0
+"""Below the minute after which many servers and balancers drop an idle connection."""
+
+
+class _Response:
+    """A WireResponse over aiohttp's."""
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    async def read(self, limit: int) -> bytes:
+        content = self._response.content
+        try:
+            first = await content.readany()
+            if content.at_eof():
+                return _within(first, limit)
+            parts, size = [first], len(first)
+            while piece := await content.readany():
+                size += len(piece)
+                if size > limit:
+                    raise _too_long(limit)
+                parts.append(piece)
+            return _within(b"".join(parts), limit)
+        except (aiohttp.ClientError, OSError) as error:
+            raise failure_of(error, is_reply_begun=True) from None
+
+    async def read_piece(self, seconds: float) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._response.content.readany()
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            raise failure_of(error, is_reply_begun=True) from None
+
+    async def close(self) -> None:
+        # release() keeps a connection whose response was read to the end and closes any other.
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """One pool of connections for one event loop."""
+
+    def __init__(self) -> None:
+        self._proxies: dict[str, str | None] = {}
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, ttl_dns_cache=30, keepalive_timeout=_IDLE_CONNECTION_SECONDS, ssl=_tls_context()
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            trace_configs=[trace],
+        )
+
+    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+        return _Response(await self._post("POST", request.url, request.headers, request.body, timeouts))
+
+    async def _post(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> aiohttp.ClientResponse:
+        limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
+        for attempt in (1, 2):
+            context = SimpleNamespace(is_reused=False)
+            try:
+                async with asyncio.timeout(timeouts.connect + timeouts.headers):
+                    return await self._session.request(
+                        method,
+                        url,
+                        headers=headers,
+                        data=body,
+                        allow_redirects=False,
+                        proxy=self._proxy_for(url),
+                        timeout=limits,
+                        trace_request_ctx=context,
+                    )
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                # The upstream closed an idle connection at the moment we took it: nothing
+                # was answered on it, so a fresh one gets the same request, once.
+                is_stale = context.is_reused and isinstance(
+                    error, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError
+                )
+                if attempt == 2 or not is_stale:
+                    raise failure_of(error, is_reply_begun=False) from None
+        raise AssertionError("unreachable")
+
+    def _proxy_for(self, url: str) -> str | None:
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_from_environment(origin)
+        return self._proxies[origin]
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    # httpx's door.
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises httpx's own exceptions, with the Failure as their cause."""
+        seconds: dict[str, float | None] = request.extensions.get("timeout", {})
+        connect, read = seconds.get("connect") or 10.0, seconds.get("read") or 120.0
+        timeouts = Timeouts(connect=connect, headers=read, first_token=read, idle=read, total=read)
+        body = await request.aread()
+        try:
+            response = await self._post(request.method, str(request.url), dict(request.headers), body, timeouts)
+        except Failure as failure:
+            raise _httpx_error(failure, request) from failure
+        return httpx.Response(
+            response.status,
+            headers=[
+                (name, value)
+                for name, value in response.headers.items()
+                # The body below is decoded already.
+                if name.lower() not in {"content-encoding", "content-length", "transfer-encoding"}
+            ],
+            stream=_HttpxBody(_Response(response), read, request),
+            request=request,
+        )
+
+    async def aclose(self) -> None:
+        await self.close()
+
+
+class _HttpxBody(httpx.AsyncByteStream):
+    def __init__(self, response: WireResponse, seconds: float, request: httpx.Request) -> None:
+        self._response = response
+        self._seconds = seconds
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while piece := await self._response.read_piece(self._seconds):
+                yield piece
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("The upstream sent nothing for too long.", request=self._request) from error
+        except Failure as failure:
+            raise _httpx_error(failure, self._request) from failure
+
+    async def aclose(self) -> None:
+        await self._response.close()
+
+
+def _httpx_error(failure: Failure, request: httpx.Request) -> httpx.TransportError:
+    by_kind: dict[FailureKind, type[httpx.TransportError]] = {
+        FailureKind.UPSTREAM_CONNECT_TIMEOUT: httpx.ConnectTimeout,
+        FailureKind.UPSTREAM_HEADERS_TIMEOUT: httpx.ReadTimeout,
+        FailureKind.UPSTREAM_INVALID_RESPONSE: httpx.RemoteProtocolError,
+        FailureKind.UPSTREAM_STREAM_INTERRUPTED: httpx.ReadError,
+        FailureKind.UPSTREAM_UNAVAILABLE: httpx.ConnectError,
+    }
+    return by_kind.get(failure.kind, httpx.NetworkError)(failure.message, request=request)
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
+    context.trace_request_ctx.is_reused = True
+
+
+def _within(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise _too_long(limit)
+    return body
+
+
+def _too_long(limit: int) -> Failure:
+    return Failure(
+        FailureKind.UPSTREAM_INVALID_RESPONSE,
+        f"The upstream's reply is larger than {limit} bytes. The operator sets this limit with MAX_REPLY_BYTES.",
+    )
+
+
+def _tls_context() -> ssl.SSLContext:
+    """The system's certificates (SSL_CERT_FILE and SSL_CERT_DIR replace them), read once."""
+    return ssl.create_default_context()
+
+
+def proxy_from_environment(origin: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name for `origin`, or None."""
+    parts = urlsplit(origin)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def failure_of(error: Exception, *, is_reply_begun: bool) -> Failure:
+    """What a transport's exception means. Its own text is not passed on: it holds addresses."""
+    if is_reply_begun:
+        return Failure(
+            FailureKind.UPSTREAM_STREAM_INTERRUPTED, "The connection to the upstream broke off in the middle of its reply."
+        )
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return Failure(FailureKind.UPSTREAM_CONNECT_TIMEOUT, "Could not connect to the upstream in time.")
+        case TimeoutError():
+            return Failure(
+                FailureKind.UPSTREAM_HEADERS_TIMEOUT, "The upstream did not begin to answer in time."
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return _unavailable("The upstream's host name could not be resolved.")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return _unavailable("The TLS connection to the upstream failed: check its certificate.")
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return _unavailable("The proxy on the way to the upstream could not be reached or refused.")
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=errno.ECONNREFUSED)):
+            return _unavailable("The upstream refused the connection.")
+        case aiohttp.ClientConnectorError():
+            return _unavailable("The upstream could not be reached.")
+        case aiohttp.InvalidURL() | ValueError():
+            return Failure(
+                FailureKind.PROVIDER_NOT_CONFIGURED,
+                "The provider's base URL is not a valid address. The operator corrects it in the admin.",
+            )
+        case aiohttp.ServerDisconnectedError() | ConnectionError() | aiohttp.ClientOSError():
+            return _unavailable("The upstream closed the connection without an answer.")
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+            return Failure(
+                FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream's answer is not valid HTTP."
+            )
+        case _:
+            return _unavailable("The upstream could not be reached.")
+
+
+def _unavailable(message: str) -> Failure:
+    return Failure(FailureKind.UPSTREAM_UNAVAILABLE, message)
+
+
+_open: dict[asyncio.AbstractEventLoop, Transport] = {}
+
+
+def current() -> Transport:
+    """The transport of the running event loop, opened on first use."""
+    loop = asyncio.get_running_loop()
+    transport = _open.get(loop)
+    if transport is None:
+        transport = _open[loop] = AiohttpTransport()
+    return transport
+
+
+async def close_all() -> None:
+    """Close the running loop's transport. Called once, when the process stops."""
+    transport = _open.pop(asyncio.get_running_loop(), None)
+    if transport is not None:
+        await transport.close()

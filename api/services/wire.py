@@ -1,0 +1,66 @@
+"""The values between what is to be sent upstream and the transports that send it. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """One POST, ready to be sent. Its headers hold a secret: never log it."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"WireRequest({len(self.body)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `headers` runs from the request being sent to the response's headers,
+    `first_token` to the first event with output, `idle` between two pieces of a stream;
+    `total` bounds a reply that is not streamed."""
+
+    connect: float
+    headers: float
+    first_token: float
+    idle: float
+    total: float
+
+
+class WireResponse(Protocol):
+    """A response whose headers have arrived. Header names are in lower case."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises a Failure where it breaks off or is longer than `limit` bytes."""
+        ...
+
+    async def read_piece(self, seconds: float) -> bytes:
+        """What has arrived, at least one byte; b"" at the clean end.
+
+        Raises TimeoutError when nothing came for `seconds` (nothing is lost: it may be
+        called again) and a Failure where the body breaks off.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go. A response that was not read to its end takes its connection with it."""
+        ...
+
+
+class Transport(Protocol):
+    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+        """Send and wait for the response's headers. Raises a Failure for whatever goes wrong."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,29 @@
+"""A reply that is sent piece by piece, as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from django.http import StreamingHttpResponse
+
+
+class Frames(Protocol):
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class EventStream(StreamingHttpResponse):
+    """Server-sent events. The lane sends each item of `frames` at once and closes `frames` whatever happens.
+
+    The headers keep proxies and caches from holding pieces back (nginx reads X-Accel-Buffering).
+    """
+
+    def __init__(self, frames: Frames, headers: Mapping[str, str]) -> None:
+        super().__init__(
+            frames,
+            content_type="text/event-stream; charset=utf-8",
+            headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers},
+        )
+        self.frames = frames

@@ -1,0 +1,38 @@
+"""`POST /chat/completions`."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+
+from api.auth import BearerAuthentication
+from api.errors import render_failure
+from api.request import ApiRequest
+from api.services import gateway
+from api.services.translation.failures import Failure
+from api.services.translation.json_text import load_json
+from api.streaming import EventStream
+from api.views.base import ApiView
+
+
+class ChatCompletionsView(ApiView):
+    authentication_classes = [BearerAuthentication]
+
+    async def post(self, request: ApiRequest) -> HttpResponseBase:
+        body = load_json(await request.read_body())
+        call = gateway.Call(
+            request_id=request.request_id,
+            body=body,
+            headers=request.client_headers(),
+            started=request.started,
+        )
+        try:
+            answer = await gateway.serve(call)
+        except Failure as failure:
+            response = render_failure(failure)
+            for name, value in call.record.headers().items():
+                response.headers.setdefault(name, value)
+            return response
+        if answer.frames is not None:
+            return EventStream(answer.frames, answer.headers)
+        return HttpResponse(answer.body, content_type="application/json", headers=answer.headers)

@@ -1,0 +1,43 @@
+"""Is the process alive; can it serve."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+
+from api.request import ApiRequest
+from api.services.translation.json_text import dump_json
+from api.views.base import ApiView
+from routing import lookup
+
+
+class HealthView(ApiView):
+    """200 while the process answers at all."""
+
+    async def get(self, request: ApiRequest) -> HttpResponse:
+        return _json({"status": "ok"}, 200)
+
+
+class ReadinessView(ApiView):
+    """200 once a snapshot is loaded.
+
+    A database that went away afterwards is told in the body and does not turn this
+    red: the last snapshot keeps serving, and taking every node out would not help.
+    """
+
+    async def get(self, request: ApiRequest) -> HttpResponse:
+        status = lookup.status()
+        is_ready = status.version is not None
+        return _json(
+            {
+                "status": "ready" if is_ready else "starting",
+                "config_version": status.version,
+                "database": "ok" if status.is_database_ok else "unavailable",
+            },
+            200 if is_ready else 503,
+        )
+
+
+def _json(body: dict[str, object], status: int) -> HttpResponse:
+    return HttpResponse(
+        dump_json(body), status=status, content_type="application/json", headers={"cache-control": "no-store"}
+    )

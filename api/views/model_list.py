@@ -1,0 +1,33 @@
+"""`GET /models` and `GET /models/{id}`."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+
+from api.request import ApiRequest
+from api.services import gateway
+from api.services.translation.dialects.openai_chat.models import encode_model, encode_model_list
+from api.services.translation.json_text import dump_json
+from api.views.base import ApiView
+
+
+class ModelListView(ApiView):
+    """All listed models, in the operator's order. Open to everyone while any bearer token is."""
+
+    async def get(self, request: ApiRequest) -> HttpResponse:
+        models = [
+            encode_model(id=listed.id, created=listed.created, owned_by=listed.owned_by)
+            for listed in gateway.list_models()
+        ]
+        return HttpResponse(dump_json(encode_model_list(models)), content_type="application/json")
+
+
+class ModelView(ApiView):
+    """One model. Its id may hold `/` and `:`."""
+
+    async def get(self, request: ApiRequest, model_id: str) -> HttpResponse:
+        listed = gateway.find_model(model_id)
+        return HttpResponse(
+            dump_json(encode_model(id=listed.id, created=listed.created, owned_by=listed.owned_by)),
+            content_type="application/json",
+        )

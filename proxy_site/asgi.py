@@ -1,0 +1,44 @@
+"""The ASGI application: the only door. API paths take the lane, everything else is Django's admin."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxy_site.settings")
+
+import django
+
+django.setup(set_prefix=False)
+
+from django.core.handlers.asgi import ASGIHandler
+
+from proxy_site.handler import ApiLane
+from proxy_site.lifespan import run_lifespan
+
+_LANE_PREFIXES = ("/api/", "/v1/")
+_LANE_PATHS = frozenset({"/api", "/v1", "/healthz", "/readyz"})
+
+
+class Application:
+    """Sends each connection to its handler."""
+
+    def __init__(self) -> None:
+        self.lane = ApiLane()
+        self.admin = ASGIHandler()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path.startswith(_LANE_PREFIXES) or path in _LANE_PATHS:
+                await self.lane(scope, receive, send)
+            else:
+                await self.admin(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await run_lifespan(receive, send)
+        else:  # A websocket, which no endpoint of ours speaks.
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+
+application = Application()

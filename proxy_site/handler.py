@@ -1,0 +1,122 @@
+"""The API lane: Django's resolver and views without the thread hops of its stock handler.
+
+Stock Django starts a thread per request as soon as one synchronous receiver, middleware
+or close() runs, which costs five times as much CPU as all our own work. The lane is a
+handler instance of its own whose middleware lists are empty (a synchronous
+`process_view`, as CSRF protection has, would be such a hop), that sends no
+request signals (their receivers look after database connections, and no view here has
+one), and that closes nothing in a thread.
+
+It overrides methods that Django does not document: Django's minor version is pinned,
+and `tests/api/test_lane.py` watches them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import ResolverMatch
+
+from api.errors import render_exception
+from api.request import ApiRequest, ClientGone
+from api.streaming import EventStream
+
+logger = logging.getLogger("patchbay.lane")
+
+_CACHED_MATCHES = 64
+
+
+class ApiLane(ASGIHandler):
+    """Serves API paths. No view that it reaches may touch the database."""
+
+    def __init__(self) -> None:
+        self._matches: dict[str, ResolverMatch] = {}
+        super().__init__()
+
+    def load_middleware(self, is_async: bool = True) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        chain: Callable[[Any], Awaitable[HttpResponseBase]] = self._answer
+        if settings.CORS_ALLOWED_ORIGINS or settings.CORS_ALLOW_ALL_ORIGINS:
+            from corsheaders.middleware import CorsMiddleware
+
+            chain = CorsMiddleware(chain)
+        self._middleware_chain = chain
+
+    def resolve_request(self, request: Any) -> ResolverMatch:
+        """Like Django's, remembering the paths that carry no argument."""
+        match = self._matches.get(request.path_info)
+        if match is None:
+            match = super().resolve_request(request)
+            if not match.args and not match.kwargs and len(self._matches) < _CACHED_MATCHES:
+                self._matches[request.path_info] = match
+        request.resolver_match = match
+        return match
+
+    async def _answer(self, request: ApiRequest) -> HttpResponseBase:
+        try:
+            return await self._get_response_async(request)
+        except (asyncio.CancelledError, ClientGone):
+            raise
+        except Exception as error:
+            return render_exception(error, request)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        try:
+            request = ApiRequest(scope, receive)
+        except UnicodeDecodeError:
+            await _send_whole(HttpResponse(b"The query string is not UTF-8.", status=400), send)
+            return
+        try:
+            response = await self._middleware_chain(request)
+            response.headers["x-request-id"] = request.request_id
+            if isinstance(response, EventStream):
+                await _send_stream(response, send)
+            else:
+                await _send_whole(response, send)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            if not request.is_abandoned:
+                raise
+            # The client hung up, and the watcher cancelled this very task to say so.
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        finally:
+            request.stop_watching()
+
+
+def _wire_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+    return [
+        (name.encode("ascii"), value.encode("latin-1", "replace"))
+        for name, value in response.headers._store.values()  # type: ignore[attr-defined]
+    ]
+
+
+async def _send_whole(response: HttpResponseBase, send: Any) -> None:
+    content: bytes = response.content  # type: ignore[attr-defined]
+    response.headers["content-length"] = str(len(content))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _send_stream(response: EventStream, send: Any) -> None:
+    frames = response.frames
+    try:
+        await send(
+            {"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)}
+        )
+        async for frame in frames:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        await frames.aclose()

@@ -1,0 +1,37 @@
+"""What a worker process does when it starts and before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from api.services import transport
+from routing import lookup
+
+logger = logging.getLogger("patchbay.server")
+
+# How long a start waits for the first snapshot before it serves without one: /readyz
+# stays red and requests get 503 until the database answers.
+_FIRST_LOAD_SECONDS = 10.0
+
+
+async def run_lifespan(receive: Any, send: Any) -> None:
+    """The ASGI lifespan protocol: load the snapshot and watch it, then let go of everything."""
+    watcher = lookup.Watcher()
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            watcher.start()
+            loaded = await asyncio.to_thread(watcher.wait_loaded, _FIRST_LOAD_SECONDS)
+            if not loaded:
+                logger.error(
+                    "No configuration could be loaded yet: the database does not answer or is not migrated "
+                    "(`python manage.py migrate`). Requests get 503 until it does."
+                )
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await transport.close_all()
+            await asyncio.to_thread(watcher.stop)
+            await send({"type": "lifespan.shutdown.complete"})
+            return

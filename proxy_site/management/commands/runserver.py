@@ -1,0 +1,31 @@
+"""Django's `runserver` on the production server, so that streams stream in development too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.commands.runserver import Command as RunserverCommand
+from django.utils import autoreload
+
+from proxy_site.server import server_config
+
+
+class Command(RunserverCommand):
+    """The same options, checks and reloading as Django's; what it serves is the ASGI application."""
+
+    help = "Starts the development server (the ASGI application, with reloading)."
+
+    def inner_run(self, *args: Any, **options: Any) -> None:
+        autoreload.raise_last_exception()
+        if not options["skip_checks"]:
+            self.stdout.write("Performing system checks...\n\n")
+            self.check(display_num_errors=True)
+        self.check_migrations()
+        host = self.addr.strip("[]")
+        shown = f"[{host}]" if ":" in host else host
+        self.stdout.write(f"Patchbay's API: http://{shown}:{self.port}/api/v1")
+        self.stdout.write(f"Patchbay's admin: http://{shown}:{self.port}/admin/")
+        self.stdout.write(f"Development server with settings {settings.SETTINGS_MODULE!r}. Quit it with CONTROL-C.")
+        uvicorn.Server(uvicorn.Config(**server_config(host=host, port=int(self.port)))).run()

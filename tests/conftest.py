@@ -1,0 +1,41 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before Django reads its settings: tests never touch the operator's data or environment.
+_data = tempfile.mkdtemp(prefix="patchbay-tests-")
+os.environ["DATA_DIR"] = _data
+for _name in (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "DATABASE_URL",
+    "ENVIRONMENT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+):
+    os.environ.pop(_name, None)
+os.environ["DEMO"] = os.environ.get("DEMO", "auto")
+
+import pytest
+import responses
+
+
+@pytest.fixture(autouse=True)
+def no_requests_library() -> Iterator[None]:
+    """Any call through `requests` fails: nothing of ours speaks through it."""
+    with responses.RequestsMock():
+        yield
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    return Path(__file__).resolve().parent.parent
