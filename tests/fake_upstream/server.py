@@ -1,0 +1,375 @@
+"""The fake upstream itself: a thread with an event loop and a listening socket on 127.0.0.1.
+
+Owns scripts, the record of what arrived, and the listener; what a reply says is made in
+`answers.py`, how it is written in `playback.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from tests.fake_upstream.answers import Answers
+from tests.fake_upstream.behaviours import Answer, Behaviour, golden
+from tests.fake_upstream.connection import Connection
+from tests.fake_upstream.gates import Pace
+from tests.fake_upstream.playback import Ending, Playback, Sink
+from tests.fake_upstream.recorded import Disconnect, RecordedRequest
+from tests.fake_upstream.tls import make_server_context
+
+OnRequest = Callable[[RecordedRequest], Behaviour | None]
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Scripted:
+    behaviour: Behaviour
+    path: str
+    left: int | None
+    """How many requests it still answers; None: every one."""
+
+
+class FakeUpstream:
+    """`with FakeUpstream() as upstream:` OpenAI's and Anthropic's APIs on a free port.
+
+    A request is answered by the first scripted behaviour that fits its path, else by what
+    `on_request` returns, else like the real API would. Leaving the block raises if the
+    server itself failed at something, so that its mistakes cannot pass for the proxy's.
+    """
+
+    def __init__(self, *, port: int = 0, tls: bool = False) -> None:
+        self.answers = Answers()
+        self.pace = Pace()
+        self.on_request: OnRequest | None = None
+        self.certificate_pem = ""
+        self._ssl: ssl.SSLContext | None = None
+        if tls:
+            self._ssl, self.certificate_pem = make_server_context()
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._listener: asyncio.Server | None = None
+        self._news = threading.Condition()
+        self._requests: list[RecordedRequest] = []
+        self._disconnects: list[Disconnect] = []
+        self._handed_out = {"requests": 0, "disconnects": 0}
+        self._connections: set[Connection] = set()
+        self._opened = 0
+        self._idle_races = 0
+        self._scripts: list[_Scripted] = []
+        self._errors: list[BaseException] = []
+        self._rejecting: bool | None = None
+
+    # --- life -----------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if self._errors and error is None:
+            raise AssertionError("the fake upstream failed by itself") from self._errors[0]
+
+    def start(self) -> None:
+        ready = threading.Event()
+
+        def run() -> None:
+            with asyncio.Runner() as runner:
+                self._loop = runner.get_loop()
+                ready.set()
+                self._loop.run_forever()
+
+        self._thread = threading.Thread(target=run, name="fake-upstream", daemon=True)
+        self._thread.start()
+        ready.wait()
+        self._call(self._listen(_bound_socket(self._port)))
+
+    def close(self) -> None:
+        if self._loop is None or self._thread is None:
+            return
+        self._call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop = self._thread = None
+
+    def reset(self) -> None:
+        """Forget scripts, records and settings; replies still under way are cut off, idle connections stay."""
+        self._call(self._abandon_replies())
+        self.pace.reset()
+        self.on_request = None
+        self.answers.reset()
+        with self._news:
+            self._scripts.clear()
+            self._requests.clear()
+            self._disconnects.clear()
+            self._handed_out = {"requests": 0, "disconnects": 0}
+            self._opened = len(self._connections)
+            self._idle_races = 0
+
+    # --- addresses ------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._ssl else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def openai_url(self) -> str:
+        """A base URL as OpenAI's clients take it, `/v1` included."""
+        return f"{self.url}/openai/v1"
+
+    @property
+    def anthropic_url(self) -> str:
+        """A base URL as Anthropic's clients take it, without `/v1`."""
+        return f"{self.url}/anthropic"
+
+    # --- scripts --------------------------------------------------------------------
+
+    def script(self, *behaviours: Behaviour, path: str = "", times: int = 1) -> None:
+        """Queue behaviours for the next requests whose path starts with `path`, each `times` times."""
+        with self._news:
+            self._scripts += [_Scripted(behaviour, path, times) for behaviour in behaviours]
+
+    def always(self, behaviour: Behaviour, path: str = "") -> None:
+        """Answer so from now on, until `reset`."""
+        with self._news:
+            self._scripts.append(_Scripted(behaviour, path, None))
+
+    def play_golden(self, data: bytes | dict[str, Any] | list[Any], path: str = "") -> None:
+        """Queue a recorded reply: SSE bytes, a JSON object, or a list of events."""
+        self.script(golden(data), path=path)
+
+    @property
+    def scripts_left(self) -> int:
+        """Queued behaviours that no request has used up."""
+        with self._news:
+            return sum(entry.left or 0 for entry in self._scripts)
+
+    # --- what happened --------------------------------------------------------------
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        with self._news:
+            return list(self._requests)
+
+    @property
+    def disconnects(self) -> list[Disconnect]:
+        with self._news:
+            return list(self._disconnects)
+
+    @property
+    def errors(self) -> list[BaseException]:
+        return list(self._errors)
+
+    @property
+    def open_connections(self) -> int:
+        with self._news:
+            return len(self._connections)
+
+    @property
+    def connections_opened(self) -> int:
+        """How many connections were accepted since the start; after `reset`, the open ones count as the first."""
+        with self._news:
+            return self._opened
+
+    @property
+    def idle_races(self) -> int:
+        """Requests that met a connection closing under them (`CloseIdle`)."""
+        with self._news:
+            return self._idle_races
+
+    def wait_for_request(self, timeout: float = 5.0) -> RecordedRequest:
+        """The next request that this method has not returned yet."""
+        return self._next("requests", self._requests, timeout)
+
+    def wait_for_disconnect(self, timeout: float = 5.0) -> Disconnect:
+        """The next time (not returned yet) that a peer left while its reply was under way."""
+        return self._next("disconnects", self._disconnects, timeout)
+
+    def wait_for_connections(self, count: int, timeout: float = 5.0) -> None:
+        """Until exactly `count` connections are open."""
+        with self._news:
+            if not self._news.wait_for(lambda: len(self._connections) == count, timeout):
+                raise TimeoutError(f"{len(self._connections)} connections are open, not {count}")
+
+    # --- settings of the APIs -------------------------------------------------------
+
+    @property
+    def retired_models(self) -> set[str]:
+        """Model ids that answer 404; add to it."""
+        return self.answers.settings.retired_models
+
+    @property
+    def reject_unknown_arguments(self) -> bool:
+        """Whether OpenAI's side refuses top-level fields that its API does not know."""
+        return self.answers.settings.reject_unknown_arguments
+
+    @reject_unknown_arguments.setter
+    def reject_unknown_arguments(self, value: bool) -> None:
+        self.answers.settings.reject_unknown_arguments = value
+
+    @property
+    def accept_key(self) -> Callable[[str], bool]:
+        """Which provider keys are good; at first, those that start with `test-`."""
+        return self.answers.settings.accept_key
+
+    @accept_key.setter
+    def accept_key(self, value: Callable[[str], bool]) -> None:
+        self.answers.settings.accept_key = value
+
+    # --- the listener ---------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def refuse_connections(self, *, accept: bool = False, reset: bool = False) -> Iterator[None]:
+        """Refuse new connections and end the open ones; with `accept`, take them and close them at once."""
+        self._call(self._end_connections(reset=reset))
+        if accept:
+            self._rejecting = reset
+            try:
+                yield
+            finally:
+                self._rejecting = None
+            return
+        self._call(self._stop_listening())
+        # Bound but not listening: the port stays ours, and connecting to it is refused.
+        placeholder = _bound_socket(self._port)
+        try:
+            yield
+        finally:
+            self._call(self._listen(placeholder))
+
+    def close_connections(self, *, reset: bool = False) -> None:
+        """End all connections, busy or idle, from the server's side."""
+        self._call(self._end_connections(reset=reset))
+
+    # --- in the loop: the listener --------------------------------------------------
+
+    async def _listen(self, bound: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            lambda: Connection(self, self._reply), sock=bound, ssl=self._ssl, backlog=512
+        )
+        self._port = bound.getsockname()[1]
+
+    async def _stop_listening(self) -> None:
+        if self._listener:
+            self._listener.close()
+            self._listener = None
+            await asyncio.sleep(0)
+
+    async def _stop(self) -> None:
+        await self._stop_listening()
+        await self._end_connections(reset=False)
+
+    async def _end_connections(self, *, reset: bool) -> None:
+        for connection in list(self._connections):
+            connection.close(reset=reset)
+        await self._until_gone(set(self._connections))
+
+    async def _abandon_replies(self) -> None:
+        busy = {connection for connection in self._connections if connection.is_replying}
+        for connection in busy:
+            connection.close(reset=True)
+        await self._until_gone(busy)
+
+    async def _until_gone(self, connections: set[Connection]) -> None:
+        deadline = time.monotonic() + 1.0
+        while connections & self._connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.001)
+        for connection in connections & self._connections:  # a peer that does not read
+            connection.close(reset=True)
+        while connections & self._connections:
+            await asyncio.sleep(0.001)
+
+    # --- in the loop: what connections report ---------------------------------------
+
+    def connection_opened(self, connection: Connection) -> int:
+        with self._news:
+            self._connections.add(connection)
+            self._opened += 1
+            self._news.notify_all()
+            number = self._opened
+        if self._rejecting is not None:
+            connection.close(reset=self._rejecting)
+        return number
+
+    def connection_closed(self, connection: Connection) -> None:
+        with self._news:
+            self._connections.discard(connection)
+            self._news.notify_all()
+
+    def request_arrived(
+        self, method: str, target: str, headers: tuple[tuple[str, str], ...], body: bytes, connection_id: int
+    ) -> RecordedRequest:
+        with self._news:
+            request = RecordedRequest(
+                method, target, headers, body, time.monotonic(), connection_id, len(self._requests) + 1
+            )
+            self._requests.append(request)
+            self._news.notify_all()
+        return request
+
+    def peer_left(self, disconnect: Disconnect) -> None:
+        with self._news:
+            self._disconnects.append(disconnect)
+            self._news.notify_all()
+
+    def idle_race_lost(self) -> None:
+        with self._news:
+            self._idle_races += 1
+            self._news.notify_all()
+
+    def broke(self, error: BaseException) -> None:
+        self._errors.append(error)
+
+    async def _reply(self, request: RecordedRequest, sink: Sink, keep_alive: bool) -> Ending:
+        behaviour = self._choose(request)
+        rendered = behaviour.render(request, self.answers)
+        return await Playback(sink, rendered, behaviour.faults, self.pace, keep_alive=keep_alive).run()
+
+    def _choose(self, request: RecordedRequest) -> Behaviour:
+        with self._news:
+            for entry in self._scripts:
+                if request.path.startswith(entry.path):
+                    if entry.left is not None:
+                        entry.left -= 1
+                        if entry.left == 0:
+                            self._scripts.remove(entry)
+                    return entry.behaviour
+        chosen = self.on_request(request) if self.on_request else None
+        return chosen or Answer()
+
+    # --- between the threads --------------------------------------------------------
+
+    def _call(self, work: Any) -> None:
+        assert self._loop is not None, "the fake upstream is not running"
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    def _next(self, name: str, items: list[_T], timeout: float) -> _T:
+        with self._news:
+            position = self._handed_out[name]
+            if not self._news.wait_for(lambda: len(items) > position, timeout):
+                raise TimeoutError(f"no more {name} within {timeout} s; seen so far: {position}")
+            self._handed_out[name] = position + 1
+            return items[position]
+
+
+def _bound_socket(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
