@@ -6,16 +6,19 @@ or one `ReplyFailed`. Nothing follows the last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from api.services.translation.conversation import (
     FinishReason,
     RedactedThinkingPart,
+    Reply,
     ThinkingPart,
+    ToolCallPart,
     UrlCitation,
 )
-from api.services.translation.failures import Failure
+from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.usage import Usage
 
 
@@ -103,3 +106,102 @@ Event: TypeAlias = (
     | ReplyFinished
     | ReplyFailed
 )
+
+
+def is_output(event: Event) -> bool:
+    """Whether the event carries something of the reply, so that there is no way back to another upstream."""
+    return not isinstance(event, ReplyStarted | Heartbeat | ReplyFailed)
+
+
+def interrupted() -> Failure:
+    """The stream ended without its terminal event, however politely."""
+    return Failure(FailureKind.UPSTREAM_STREAM_INTERRUPTED, "The upstream response ended unexpectedly.")
+
+
+def unfold(reply: Reply) -> list[Event]:
+    """A stream that tells the whole reply, as if it had come in a few large pieces."""
+    events: list[Event] = [ReplyStarted(reply.id, reply.upstream_model)]
+    for index, part in enumerate(reply.thinking):
+        if isinstance(part, ThinkingPart) and part.text:
+            events.append(ReasoningAdded(part.text))
+        events.append(ThinkingFinished(index, part))
+    if reply.text:
+        events.append(TextAdded(reply.text))
+    for index, call in enumerate(reply.tool_calls):
+        events.append(ToolCallStarted(index, call.id, call.name))
+        events.append(ToolArgumentsAdded(index, call.arguments))
+    if reply.citations:
+        events.append(CitationsAdded(reply.citations))
+    if reply.refusal:
+        events.append(RefusalAdded(reply.refusal))
+    events.append(ReplyFinished(reply.finish, reply.usage, reply.service_tier))
+    return events
+
+
+def fold(events: Iterable[Event]) -> Reply:
+    """The whole reply that a stream tells. A stream that failed, or never finished, raises its `Failure`.
+
+    Tool calls of a refused reply are left out: they were never meant to be carried out.
+    """
+    state = _Fold()
+    for event in events:
+        if isinstance(event, ReplyFailed):
+            raise event.failure
+        if isinstance(event, ReplyFinished):
+            return state.finish(event)
+        state.add(event)
+    raise interrupted()
+
+
+@dataclass(slots=True)
+class _Fold:
+    started: ReplyStarted = ReplyStarted("", "")
+    text: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)  # of the block that has not finished
+    thinking: list[ThinkingPart | RedactedThinkingPart] = field(default_factory=list)
+    calls: dict[int, tuple[ToolCallStarted, list[str]]] = field(default_factory=dict)
+    citations: list[UrlCitation] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        match event:
+            case ReplyStarted():
+                self.started = event
+            case TextAdded(text):
+                self.text.append(text)
+            case ReasoningAdded(text):
+                self.thought.append(text)
+            case ThinkingFinished(_, part):
+                if isinstance(part, ThinkingPart):
+                    self.thought.clear()
+                self.thinking.append(part)
+            case ToolCallStarted(index):
+                self.calls.setdefault(index, (event, []))
+            case ToolArgumentsAdded(index, json) if index in self.calls:
+                self.calls[index][1].append(json)
+            case CitationsAdded(citations):
+                self.citations.extend(citations)
+            case RefusalAdded(text):
+                self.refusal.append(text)
+            case _:
+                pass
+
+    def finish(self, finished: ReplyFinished) -> Reply:
+        if self.thought:  # reasoning of an upstream that signs nothing
+            self.thinking.append(ThinkingPart("".join(self.thought), ""))
+        calls = tuple(
+            ToolCallPart(id=call.id, name=call.name, arguments="".join(json))
+            for _, (call, json) in sorted(self.calls.items())
+        )
+        return Reply(
+            id=self.started.id,
+            upstream_model=self.started.upstream_model,
+            finish=finished.reason,
+            usage=finished.usage,
+            text="".join(self.text) or None,
+            refusal="".join(self.refusal) or None,
+            thinking=tuple(self.thinking),
+            tool_calls=() if finished.reason is FinishReason.CONTENT_FILTER else calls,
+            citations=tuple(self.citations),
+            service_tier=finished.service_tier,
+        )

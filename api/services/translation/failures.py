@@ -141,9 +141,7 @@ FAILURES: Final[Mapping[FailureKind, FailureSpec]] = {
     FailureKind.UPSTREAM_STREAM_INTERRUPTED: FailureSpec(
         502, "server_error", "upstream_stream_interrupted", True, None, _UPSTREAM
     ),
-    FailureKind.UPSTREAM_TIMEOUT: FailureSpec(
-        504, "server_error", "upstream_timeout", True, None, _UPSTREAM
-    ),
+    FailureKind.UPSTREAM_TIMEOUT: FailureSpec(504, "server_error", "upstream_timeout", True, None, _UPSTREAM),
     FailureKind.UPSTREAM_CONNECT_TIMEOUT: FailureSpec(
         504, "server_error", "upstream_connect_timeout", True, None, _UPSTREAM
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,25 @@ class Usage:
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+
+def sum_usage(first: Usage | None, second: Usage | None) -> Usage | None:
+    """What two upstream calls consumed together; an uncounted one adds nothing."""
+    if first is None or second is None:
+        return first or second
+    return Usage(
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cache_read_tokens=first.cache_read_tokens + second.cache_read_tokens,
+        cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
+        reasoning_tokens=first.reasoning_tokens + second.reasoning_tokens,
+    )
+
+
+def read_count(value: Any) -> int:
+    """A token count as an upstream wrote it. Null, negative and nonsense count as none."""
+    if type(value) is int:
+        return max(value, 0)
+    if type(value) is float and value.is_integer():
+        return max(int(value), 0)
+    return 0

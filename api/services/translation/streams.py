@@ -1,0 +1,122 @@
+"""A stream on its way to the client: upstream bytes in, client bytes out, and nothing else.
+
+Owns the contract that every pair of dialects fulfils, and the translating kind of it,
+which joins one dialect's decoder to another's encoder. Reads no socket and no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from api.services.translation.conversation import FinishReason
+from api.services.translation.events import (
+    Event,
+    ReplyFailed,
+    ReplyFinished,
+    ReplyStarted,
+    is_output,
+)
+from api.services.translation.failures import Failure
+from api.services.translation.usage import Usage
+
+
+class StreamTranslator(Protocol):
+    """One stream. Any cut of the upstream's bytes gives the same client bytes.
+
+    Until `has_output`, the caller sends nothing, not even a status, so that another
+    upstream may still answer. A `failure` is not written: the caller raises it as an HTTP
+    error while nothing has been sent, and afterwards writes it as the last line of the
+    stream. After `failure` or `is_finished`, `feed` and `close` return nothing.
+    """
+
+    @property
+    def has_output(self) -> bool: ...
+    @property
+    def is_finished(self) -> bool: ...
+    @property
+    def failure(self) -> Failure | None: ...
+    @property
+    def usage(self) -> Usage | None:
+        """What has been counted until now, of use also when the client goes away; None: nothing."""
+
+    @property
+    def upstream_model(self) -> str | None: ...
+    @property
+    def finish(self) -> FinishReason | None: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def feed_unstreamed(self, body: bytes) -> bytes:
+        """The upstream answered with one JSON body instead of a stream: the client gets a stream of it."""
+
+    def close(self) -> bytes:
+        """The upstream's bytes have ended. An unfinished stream has failed, also when it ended politely."""
+
+
+class EventDecoder(Protocol):
+    """The reading half: one dialect's bytes to events."""
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+    def decode_unstreamed(self, body: bytes) -> list[Event]: ...
+
+
+class EventEncoder(Protocol):
+    """The writing half: events to one dialect's bytes. It writes no failure."""
+
+    def encode(self, events: list[Event]) -> bytes: ...
+
+
+class TranslatedStream:
+    """A stream between two dialects."""
+
+    def __init__(self, decoder: EventDecoder, encoder: EventEncoder) -> None:
+        self.has_output = False
+        self.is_finished = False
+        self.failure: Failure | None = None
+        self.upstream_model: str | None = None
+        self.finish: FinishReason | None = None
+        self._decoder = decoder
+        self._encoder = encoder
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._decoder.usage
+
+    def feed(self, data: bytes) -> bytes:
+        if self.is_finished or self.failure is not None:
+            return b""
+        events = self._decoder.feed(data)
+        return self._pass_on(events) if events else b""
+
+    def feed_unstreamed(self, body: bytes) -> bytes:
+        if self.is_finished or self.failure is not None:
+            return b""
+        return self._pass_on(self._decoder.decode_unstreamed(body))
+
+    def close(self) -> bytes:
+        if self.is_finished or self.failure is not None:
+            return b""
+        return self._pass_on(self._decoder.close())
+
+    def _pass_on(self, events: list[Event]) -> bytes:
+        if not self.has_output:
+            self._look_for_start(events)
+        last = events[-1] if events else None
+        if isinstance(last, ReplyFailed):
+            self.failure = last.failure
+        elif isinstance(last, ReplyFinished):
+            self.is_finished = True
+            self.finish = last.reason
+        return self._encoder.encode(events)
+
+    def _look_for_start(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, ReplyStarted):
+                self.upstream_model = event.upstream_model or None
+            elif is_output(event):
+                self.has_output = True
+                return
