@@ -1,0 +1,3 @@
+"""System checks of the routing data. They query only where databases may be checked."""
+
+from __future__ import annotations

@@ -1,0 +1,241 @@
+"""The routing table: everything that requests are routed by, as frozen values.
+
+Built once from rows that somebody else read, then only looked at. Nothing here reads a
+database, a clock or the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from routing.domain.names import MAX_NAME_LENGTH, normalise
+from routing.domain.secrets import Secret as Secret
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRow:
+    """One usable key of a provider. `id` is stable: `key:7` for a row, `env:NAME` for a variable."""
+
+    id: str
+    label: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """An account at a vendor, with everything resolved that its row left open.
+
+    `base_url` None stands for the kind's own; a timeout None for the setting. `headers`
+    go out with each request. `quirks` holds only what the operator set.
+    """
+
+    id: int
+    name: str
+    kind: str
+    base_url: str | None = None
+    is_enabled: bool = True
+    requires_key: bool = True
+    allows_private_network: bool = False
+    connect_timeout: float | None = None
+    headers_timeout: float | None = None
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    total_timeout: float | None = None
+    headers: tuple[tuple[str, Secret | str], ...] = ()
+    quirks: Mapping[str, Any] = field(default_factory=_nothing, hash=False)
+    credentials: tuple[CredentialRow, ...] = ()
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether a request can be sent at all: there is a key, or none is needed."""
+        return bool(self.credentials) or not self.requires_key
+
+    def header_values(self) -> dict[str, str]:
+        """The extra headers as they go out, secrets and all."""
+        return {name: value.reveal() if isinstance(value, Secret) else value for name, value in self.headers}
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    """A model at one provider. `capabilities` overrides what is known of `upstream_id`."""
+
+    id: int
+    provider: ProviderRow
+    upstream_id: str
+    priority: int = 0
+    weight: int = 1
+    is_enabled: bool = True
+    is_strict: bool = False
+    capabilities: Mapping[str, Any] = field(default_factory=_nothing, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What is served under one public id. `created` is in Unix seconds."""
+
+    id: int
+    public_id: str
+    description: str = ""
+    owned_by: str = ""
+    created: int = 0
+    is_listed: bool = True
+    is_enabled: bool = True
+    allows_streaming: bool = True
+    default_max_output_tokens: int | None = None
+    deployments: tuple[DeploymentRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRow:
+    """Another name of the model with the public id `model_id`."""
+
+    name: str
+    model_id: str
+    is_listed: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a name means. `alias` is None when the client used the public id itself."""
+
+    model: ModelRow
+    alias: AliasRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One entry of the model list."""
+
+    id: str
+    created: int
+    owned_by: str
+    description: str = ""
+
+
+class RoutingTable:
+    """The whole configuration at one version. Never changes after it was built.
+
+    A model that is switched off is as unknown here as one that does not exist, and its
+    aliases with it; `models` still has its row.
+    """
+
+    __slots__ = (
+        "_exact",
+        "_listed",
+        "_loose",
+        "_suggestions",
+        "aliases",
+        "built_at",
+        "models",
+        "problems",
+        "providers",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        version: int,
+        models: Sequence[ModelRow] = (),
+        aliases: Sequence[AliasRow] = (),
+        providers: Sequence[ProviderRow] = (),
+        built_at: float = 0.0,
+        problems: Sequence[str] = (),
+    ) -> None:
+        self.version: Final = version
+        self.models: Final = tuple(models)
+        self.aliases: Final = tuple(aliases)
+        self.providers: Final = tuple(providers)
+        self.built_at: Final = built_at
+        self.problems: Final = tuple(problems)
+
+        enabled = {model.public_id: model for model in self.models if model.is_enabled}
+        self._exact: Final[dict[str, Resolution]] = {
+            public_id: Resolution(model) for public_id, model in enabled.items()
+        }
+        for alias in self.aliases:
+            if alias.model_id in enabled:
+                self._exact.setdefault(alias.name, Resolution(enabled[alias.model_id], alias))
+        # First come, first served: the database refuses two names that differ only in case.
+        self._loose: Final[dict[str, Resolution]] = {}
+        for name, resolution in self._exact.items():
+            self._loose.setdefault(normalise(name), resolution)
+
+        self._listed: Final = tuple(
+            _entry(name, resolution)
+            for name, resolution in self._exact.items()
+            if (resolution.alias.is_listed if resolution.alias else resolution.model.is_listed)
+        )
+        self._suggestions: Final = _Suggestions([entry.id for entry in self._listed])
+
+    def __repr__(self) -> str:
+        return (
+            f"<RoutingTable version {self.version}: {len(self.models)} models, {len(self.aliases)} aliases>"
+        )
+
+    def resolve(self, name: str) -> Resolution | None:
+        """What `name` means: as it stands, else without regard to case and spaces."""
+        found = self._exact.get(name)
+        return found if found is not None else self._loose.get(normalise(name))
+
+    def listed(self) -> tuple[ListedModel, ...]:
+        """The model list: listed models first, then the aliases that an operator ticked."""
+        return self._listed
+
+    def find_listed(self, name: str) -> ListedModel | None:
+        """The entry of any name that requests may use, listed or not."""
+        resolution = self.resolve(name)
+        if resolution is None:
+            return None
+        return _entry(resolution.alias.name if resolution.alias else resolution.model.public_id, resolution)
+
+    def close_matches(self, name: str, n: int = 3) -> tuple[str, ...]:
+        """At most `n` listed names that look like `name`, best first."""
+        return self._suggestions.closest(name, n)
+
+
+def _entry(name: str, resolution: Resolution) -> ListedModel:
+    model = resolution.model
+    return ListedModel(id=name, created=model.created, owned_by=model.owned_by, description=model.description)
+
+
+class _Suggestions:
+    """Listed names by likeness, with bounded work whatever the client sent."""
+
+    __slots__ = ("_names", "_words")
+
+    # Comparing letter by letter costs some microseconds a name.
+    COMPARED_AT_MOST: Final = 200
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {normalise(name): name for name in names}
+        self._words = [(folded, _words(folded)) for folded in self._names]
+
+    def closest(self, name: str, n: int) -> tuple[str, ...]:
+        asked = normalise(name[:MAX_NAME_LENGTH])
+        if not asked:
+            return ()
+        pool = [folded for folded, _ in self._words]
+        if len(pool) > self.COMPARED_AT_MOST:
+            words = _words(asked)
+            ranked = sorted(self._words, key=lambda entry: -len(entry[1] & words))
+            pool = [folded for folded, _ in ranked[: self.COMPARED_AT_MOST]]
+        found = difflib.get_close_matches(asked, pool, n=n, cutoff=0.6)
+        return tuple(self._names[folded] for folded in found)
+
+
+_WORD: Final = re.compile(r"[a-z]+|[0-9]+")
+
+
+def _words(folded: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(folded))

@@ -1,0 +1,279 @@
+"""Reads the configuration's rows and builds a `RoutingTable` from them.
+
+Owns what a row leaves open: the environment's key and address, the demo model, a key
+that cannot be read. No row, however odd, keeps the table from being built: it is left
+out, and `RoutingTable.problems` says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.models import Model
+
+from routing.domain.capabilities import problem_with_overrides
+from routing.domain.headers import problem_with_key
+from routing.domain.kinds import DEMO_KIND, KINDS
+from routing.domain.names import normalise
+from routing.domain.table import (
+    AliasRow,
+    CredentialRow,
+    DeploymentRow,
+    ModelRow,
+    ProviderRow,
+    RoutingTable,
+    Secret,
+)
+from routing.lookup.sources import UnusableSecret, read_header, read_key
+from routing.models import Alias, ConfigVersion, Credential, Deployment, Provider, ProviderHeader, ServedModel
+
+DEMO_MODEL = "demo"
+DEMO_UPSTREAM_ID = "demo-1"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStamp:
+    """What tells one state of the configuration from another."""
+
+    version: int
+    changed_at: datetime
+
+
+NO_VERSION = VersionStamp(0, datetime.min)
+
+
+def read_version(using: str) -> VersionStamp:
+    """The version that is committed now. One indexed row."""
+    row = ConfigVersion.objects.using(using).values_list("version", "changed_at").filter(id=1).first()
+    return NO_VERSION if row is None else VersionStamp(*row)
+
+
+def build_table(using: str) -> tuple[VersionStamp, RoutingTable]:
+    """The configuration as it is committed now, read at one moment by seven queries."""
+    with _one_moment(using):
+        stamp = read_version(using)
+        rows = _Rows(
+            providers=_all(Provider, using),
+            credentials=_all(Credential, using),
+            headers=_all(ProviderHeader, using),
+            models=_all(ServedModel, using),
+            deployments=_all(Deployment, using),
+            aliases=_all(Alias, using),
+        )
+    return stamp, _Builder(rows).build(stamp.version)
+
+
+@contextmanager
+def _one_moment(using: str) -> Iterator[None]:
+    """All reads inside see the same state, and none waits for a writer."""
+    connection = connections[using]
+    if connection.in_atomic_block:
+        yield  # Somebody's transaction: it sees what it has written, and we with it.
+    elif connection.vendor == "sqlite":
+        # atomic() would take the write lock (transaction_mode is IMMEDIATE).
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+    else:
+        with transaction.atomic(using=using):
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+def _all(model: type[AnyModel], using: str) -> list[AnyModel]:
+    return list(model._default_manager.using(using).order_by("id"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    providers: list[Provider]
+    credentials: list[Credential]
+    headers: list[ProviderHeader]
+    models: list[ServedModel]
+    deployments: list[Deployment]
+    aliases: list[Alias]
+
+
+class _Builder:
+    def __init__(self, rows: _Rows) -> None:
+        self._rows = rows
+        self._problems: list[str] = []
+
+    def build(self, version: int) -> RoutingTable:
+        providers = self._providers()
+        models = self._models({provider.id: provider for provider in providers})
+        aliases = self._aliases({model.id: model for model in models})
+        if _is_demo_on(providers):
+            demo_provider = ProviderRow(id=0, name="demo", kind=DEMO_KIND, requires_key=False)
+            providers.append(demo_provider)
+            taken = {normalise(name) for name in (*(m.public_id for m in models), *(a.name for a in aliases))}
+            if DEMO_MODEL not in taken:
+                models.append(_demo_model(demo_provider))
+        return RoutingTable(
+            version=version,
+            models=models,
+            aliases=aliases,
+            providers=providers,
+            built_at=time.time(),
+            problems=self._problems,
+        )
+
+    def _providers(self) -> list[ProviderRow]:
+        credentials = _grouped(self._rows.credentials, "provider_id")
+        headers = _grouped(self._rows.headers, "provider_id")
+        rows: list[ProviderRow] = []
+        for provider in self._rows.providers:
+            if provider.kind not in KINDS:
+                self._problems.append(f"Provider {provider.name}: the kind {provider.kind!r} is unknown.")
+                continue
+            base_url, is_from_environment = _base_url(provider)
+            rows.append(
+                ProviderRow(
+                    id=provider.pk,
+                    name=provider.name,
+                    kind=provider.kind,
+                    base_url=base_url,
+                    is_enabled=provider.is_enabled,
+                    requires_key=provider.requires_key,
+                    # Whoever sets this machine's environment may name its own network there.
+                    allows_private_network=provider.allows_private_network or is_from_environment,
+                    connect_timeout=provider.connect_timeout,
+                    headers_timeout=provider.headers_timeout,
+                    first_token_timeout=provider.first_token_timeout,
+                    idle_timeout=provider.idle_timeout,
+                    total_timeout=provider.total_timeout,
+                    headers=tuple(self._headers(provider, headers[provider.pk])),
+                    quirks=MappingProxyType(provider.quirks),
+                    credentials=tuple(self._credentials(provider, credentials[provider.pk])),
+                )
+            )
+        return rows
+
+    def _credentials(self, provider: Provider, stored: Iterable[Credential]) -> Iterator[CredentialRow]:
+        for credential in stored:
+            if not credential.is_enabled:
+                continue
+            try:
+                secret = read_key(encrypted=credential.encrypted_secret, reference=credential.reference)
+            except UnusableSecret as problem:
+                self._problems.append(f"Provider {provider.name}: the key “{credential.label}” {problem}.")
+            else:
+                yield CredentialRow(id=f"key:{credential.pk}", label=credential.label, secret=secret)
+        variable = KINDS[provider.kind].key_variable
+        if not provider.uses_environment or variable is None:
+            return
+        if key := getattr(settings, variable, ""):
+            if reason := problem_with_key(key):
+                self._problems.append(f"Provider {provider.name}: {variable} is not usable: {reason}")
+            else:
+                yield CredentialRow(id=f"env:{variable}", label=variable, secret=Secret(key))
+
+    def _headers(
+        self, provider: Provider, stored: Iterable[ProviderHeader]
+    ) -> Iterator[tuple[str, Secret | str]]:
+        for header in stored:
+            try:
+                yield header.name, read_header(encrypted=header.encrypted_value, value=header.value)
+            except UnusableSecret as problem:
+                self._problems.append(f"Provider {provider.name}: the header {header.name} {problem}.")
+
+    def _models(self, providers: dict[int, ProviderRow]) -> list[ModelRow]:
+        deployments = _grouped(self._rows.deployments, "model_id")
+        return [
+            ModelRow(
+                id=model.pk,
+                public_id=model.public_id,
+                description=model.description,
+                owned_by=model.owned_by,
+                created=int(model.created_at.timestamp()),
+                is_listed=model.is_listed,
+                is_enabled=model.is_enabled,
+                allows_streaming=model.allows_streaming,
+                default_max_output_tokens=model.default_max_output_tokens,
+                deployments=tuple(
+                    DeploymentRow(
+                        id=deployment.pk,
+                        provider=providers[deployment.provider_id],
+                        upstream_id=deployment.upstream_id,
+                        priority=deployment.priority,
+                        weight=deployment.weight,
+                        is_enabled=deployment.is_enabled,
+                        is_strict=deployment.is_strict,
+                        capabilities=self._overrides(model, deployment),
+                    )
+                    for deployment in sorted(deployments[model.pk], key=lambda row: (row.priority, row.pk))
+                    if deployment.provider_id in providers
+                ),
+            )
+            for model in self._rows.models
+        ]
+
+    def _overrides(self, model: ServedModel, deployment: Deployment) -> MappingProxyType[str, Any]:
+        if not deployment.capabilities:
+            return MappingProxyType({})
+        if problem := problem_with_overrides(deployment.capabilities):
+            self._problems.append(f"Model {model.public_id}, {deployment.upstream_id}: {problem}")
+            return MappingProxyType({})
+        return MappingProxyType(dict(deployment.capabilities))
+
+    def _aliases(self, models: dict[int, ModelRow]) -> list[AliasRow]:
+        return [
+            AliasRow(
+                name=alias.name,
+                model_id=models[alias.model_id].public_id,
+                is_listed=alias.is_listed,
+                note=alias.note,
+            )
+            for alias in self._rows.aliases
+            if alias.model_id in models
+        ]
+
+
+def _grouped(rows: Iterable[Any], field: str) -> defaultdict[int, list[Any]]:
+    groups: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, field)].append(row)
+    return groups
+
+
+def _base_url(provider: Provider) -> tuple[str | None, bool]:
+    """The address, and whether it is the environment's."""
+    if provider.base_url:
+        return provider.base_url, False
+    variable = KINDS[provider.kind].base_url_variable
+    if provider.uses_environment and variable is not None and (url := getattr(settings, variable, "")):
+        return url, True
+    return None, False
+
+
+def _is_demo_on(providers: Iterable[ProviderRow]) -> bool:
+    if settings.DEMO == "auto":
+        return not any(provider.is_enabled and provider.is_configured for provider in providers)
+    return bool(settings.DEMO == "on")
+
+
+def _demo_model(provider: ProviderRow) -> ModelRow:
+    return ModelRow(
+        id=0,
+        public_id=DEMO_MODEL,
+        description="Answers without any provider",
+        owned_by="patchbay",
+        created=1_735_689_600,
+        deployments=(DeploymentRow(id=0, provider=provider, upstream_id=DEMO_UPSTREAM_ID),),
+    )

@@ -1,0 +1,20 @@
+"""What operators configure, as rows. Each file holds one subject; import from here."""
+
+from __future__ import annotations
+
+from routing.models.aliases import Alias
+from routing.models.catalog import Deployment, ServedModel
+from routing.models.config import ConfigVersion, Worker
+from routing.models.providers import Credential, Provider, ProviderHeader, ProviderKind
+
+__all__ = [
+    "Alias",
+    "ConfigVersion",
+    "Credential",
+    "Deployment",
+    "Provider",
+    "ProviderHeader",
+    "ProviderKind",
+    "ServedModel",
+    "Worker",
+]

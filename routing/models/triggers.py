@@ -1,0 +1,179 @@
+"""The database itself counts the configuration's version up, whoever writes and however.
+
+`save()`, bulk writes, `.update()`, raw SQL and a database shell all pass through these
+triggers, in the transaction of the change itself. They also refuse an alias that
+shadows a model, which no unique constraint can say.
+
+SQLite drops a table's triggers when a migration rebuilds the table, and fails to rebuild
+a table that another one's trigger names. So they go before migrations and come back
+after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+VERSION_TABLE: Final = "routing_configversion"
+WATCHED_TABLES: Final = (
+    "routing_provider",
+    "routing_credential",
+    "routing_providerheader",
+    "routing_servedmodel",
+    "routing_deployment",
+    "routing_alias",
+)
+_NAME_TABLES: Final = ("routing_servedmodel", "routing_alias")
+_SHADOWED: Final = (
+    "SELECT 1 FROM routing_alias AS a JOIN routing_servedmodel AS m ON lower(a.name) = lower(m.public_id)"
+)
+_SHADOW_MESSAGE: Final = "A name is either a model or an alias"
+
+
+def install(using: str) -> None:
+    """Create the triggers, in place of any that are there."""
+    connection = connections[using]
+    with transaction.atomic(using=using), connection.cursor() as cursor:
+        for statement in _removals(connection) + _creations(connection):
+            cursor.execute(statement)
+
+
+def remove(using: str) -> None:
+    connection = connections[using]
+    with transaction.atomic(using=using), connection.cursor() as cursor:
+        for statement in _removals(connection):
+            cursor.execute(statement)
+
+
+def bump(using: str) -> None:
+    """Count the version up without a change, and make its row if there is none."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_BUMP[connection.vendor])
+
+
+def missing_triggers(using: str) -> list[str]:
+    """The names of triggers that should be there and are not."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        else:
+            # Only of the schema that unqualified names mean: another installation may be beside us.
+            cursor.execute(
+                "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+                "WHERE NOT tgisinternal AND pg_table_is_visible(pg_class.oid)"
+            )
+        present = {row[0] for row in cursor.fetchall()}
+    return [name for name in _trigger_names(connection.vendor) if name not in present]
+
+
+def before_migrate(*, using: str, plan: Sequence[tuple[Any, bool]] = (), **_: object) -> None:
+    connection = connections[using]
+    concerns_us = any(migration.app_label == "routing" for migration, _ in plan)
+    if connection.vendor == "sqlite" and concerns_us and _tables_exist(connection):
+        remove(using)
+
+
+def after_migrate(*, using: str, **_: object) -> None:
+    connection = connections[using]
+    if _tables_exist(connection):
+        install(using)
+        bump(using)
+    elif connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            for function in ("routing_bump_version", "routing_refuse_shadow"):
+                cursor.execute(f"DROP FUNCTION IF EXISTS {function}()")
+
+
+def _tables_exist(connection: BaseDatabaseWrapper) -> bool:
+    return {VERSION_TABLE, *WATCHED_TABLES} <= set(connection.introspection.table_names())
+
+
+# The row may be missing after a flush. The time tells a fresh count from the one before.
+_BUMP: Final = {
+    "sqlite": (
+        f"INSERT INTO {VERSION_TABLE} (id, version, changed_at) "
+        "VALUES (1, 1, strftime('%Y-%m-%d %H:%M:%f', 'now')) "
+        "ON CONFLICT (id) DO UPDATE SET version = version + 1, changed_at = excluded.changed_at"
+    ),
+    "postgresql": (
+        f"INSERT INTO {VERSION_TABLE} AS current (id, version, changed_at) VALUES (1, 1, clock_timestamp()) "
+        "ON CONFLICT (id) DO UPDATE SET version = current.version + 1, changed_at = excluded.changed_at"
+    ),
+}
+
+_SQLITE_EVENTS: Final = ("insert", "update", "delete")
+
+
+def _trigger_names(vendor: str) -> list[str]:
+    if vendor == "sqlite":
+        names = [f"{table}_bump_{event}" for table in WATCHED_TABLES for event in _SQLITE_EVENTS]
+        return names + [f"{table}_shadow_{event}" for table in _NAME_TABLES for event in ("insert", "update")]
+    names = [f"{table}_{suffix}" for table in WATCHED_TABLES for suffix in ("bump", "bump_truncate")]
+    return names + [f"{table}_shadow" for table in _NAME_TABLES]
+
+
+def _removals(connection: BaseDatabaseWrapper) -> list[str]:
+    if connection.vendor == "sqlite":
+        return [f"DROP TRIGGER IF EXISTS {name}" for name in _trigger_names("sqlite")]
+    return [f"DROP TRIGGER IF EXISTS {name} ON {_table_of(name)}" for name in _trigger_names("postgresql")]
+
+
+def _table_of(trigger: str) -> str:
+    return max((table for table in WATCHED_TABLES if trigger.startswith(f"{table}_")), key=len)
+
+
+def _creations(connection: BaseDatabaseWrapper) -> list[str]:
+    if connection.vendor == "sqlite":
+        return _sqlite_creations()
+    if connection.vendor == "postgresql":
+        return _postgresql_creations()
+    raise RuntimeError(f"The configuration lives in SQLite or PostgreSQL, not in {connection.vendor}.")
+
+
+def _sqlite_creations() -> list[str]:
+    bumps = [
+        f"CREATE TRIGGER {table}_bump_{event} AFTER {event.upper()} ON {table} BEGIN {_BUMP['sqlite']}; END"
+        for table in WATCHED_TABLES
+        for event in _SQLITE_EVENTS
+    ]
+    guards = [
+        f"CREATE TRIGGER {table}_shadow_{event} AFTER {event.upper()} ON {table} WHEN EXISTS ({_SHADOWED}) "
+        f"BEGIN SELECT RAISE(ABORT, '{_SHADOW_MESSAGE}'); END"
+        for table in _NAME_TABLES
+        for event in ("insert", "update")
+    ]
+    return bumps + guards
+
+
+def _postgresql_creations() -> list[str]:
+    # The count goes up before the statement touches its rows: whoever comes second waits
+    # there, holding nothing that the first could need, and the guard after the statement
+    # sees all that was committed.
+    statements = [
+        "CREATE OR REPLACE FUNCTION routing_bump_version() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"BEGIN {_BUMP['postgresql']}; RETURN NULL; END $$",
+        "CREATE OR REPLACE FUNCTION routing_refuse_shadow() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"BEGIN IF EXISTS ({_SHADOWED}) THEN "
+        f"RAISE EXCEPTION '{_SHADOW_MESSAGE}' USING ERRCODE = 'unique_violation'; "
+        "END IF; RETURN NULL; END $$",
+    ]
+    for table in WATCHED_TABLES:
+        statements.append(
+            f"CREATE TRIGGER {table}_bump BEFORE INSERT OR UPDATE OR DELETE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION routing_bump_version()"
+        )
+        statements.append(
+            f"CREATE TRIGGER {table}_bump_truncate AFTER TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION routing_bump_version()"
+        )
+    for table in _NAME_TABLES:
+        statements.append(
+            f"CREATE TRIGGER {table}_shadow AFTER INSERT OR UPDATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION routing_refuse_shadow()"
+        )
+    return statements
