@@ -8,20 +8,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
 
 
+class ValueKind(Enum):
+    TOKENS = "a whole number of tokens, from 1 up"
+    SWITCH = "true or false"
+    DAY = "a day (YYYY-MM-DD) or null"
+    CHOICE = "one of {choices}"
+    CHOICES = "a list of any of {choices}"
+
+
 @dataclass(frozen=True, slots=True)
 class OverrideRule:
-    """`kind` is bool, int or str; `choices` limits a str, or the items of a list of them."""
+    """What one capability takes. `choices` belong to the two kinds that choose."""
 
-    kind: type
+    kind: ValueKind
     choices: tuple[str, ...] = ()
-    is_list: bool = False
+
+    def describe(self) -> str:
+        return self.kind.value.format(choices=", ".join(self.choices))
+
+    def accepts(self, value: Any) -> bool:
+        match self.kind:
+            case ValueKind.TOKENS:
+                return isinstance(value, int) and not isinstance(value, bool) and value > 0
+            case ValueKind.SWITCH:
+                return isinstance(value, bool)
+            case ValueKind.DAY:
+                return value is None or _is_day(value)
+            case ValueKind.CHOICE:
+                return isinstance(value, str) and value in self.choices
+            case ValueKind.CHOICES:
+                return isinstance(value, list) and all(
+                    isinstance(item, str) and item in self.choices for item in value
+                )
 
 
-OVERRIDES: Final[Mapping[str, OverrideRule]] = MappingProxyType({})
+OVERRIDES: Final[Mapping[str, OverrideRule]] = MappingProxyType(
+    {
+        "context_window": OverrideRule(ValueKind.TOKENS),
+        "max_output_tokens": OverrideRule(ValueKind.TOKENS),
+        "thinking": OverrideRule(
+            ValueKind.CHOICE, ("none", "budget", "adaptive", "default_on", "between_tools", "always")
+        ),
+        "sampling": OverrideRule(ValueKind.CHOICE, ("refused", "one_of", "both")),
+        "efforts": OverrideRule(ValueKind.CHOICES, ("low", "medium", "high", "xhigh", "max")),
+        "hides_thinking": OverrideRule(ValueKind.SWITCH),
+        "takes_forced_tool": OverrideRule(ValueKind.SWITCH),
+        "takes_prefill": OverrideRule(ValueKind.SWITCH),
+        "structured_outputs": OverrideRule(ValueKind.SWITCH),
+        "takes_system_turns": OverrideRule(ValueKind.SWITCH),
+        "needs_tools_for_history": OverrideRule(ValueKind.SWITCH),
+        "retired_on": OverrideRule(ValueKind.DAY),
+    }
+)
 
 
 def problem_with_overrides(overrides: Any) -> str | None:
@@ -31,22 +75,15 @@ def problem_with_overrides(overrides: Any) -> str | None:
     for name, value in overrides.items():
         rule = OVERRIDES.get(name)
         if rule is None:
-            return f"{name!r} is no capability. Known are: {', '.join(sorted(OVERRIDES))}."
-        if problem := _problem_with_value(name, value, rule):
-            return problem
+            return f"“{name}” is no capability. There are: {', '.join(OVERRIDES)}."
+        if not rule.accepts(value):
+            return f"“{name}” must be {rule.describe()}."
     return None
 
 
-def _problem_with_value(name: str, value: Any, rule: OverrideRule) -> str | None:
-    if rule.is_list:
-        if not isinstance(value, list) or any(item not in rule.choices for item in value):
-            return f"{name} is a list of: {', '.join(rule.choices)}."
-        return None
-    if rule.kind is bool:
-        return None if isinstance(value, bool) else f"{name} is true or false."
-    if rule.kind is int:
-        is_whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        return None if is_whole else f"{name} is a whole number from 1 up."
-    if rule.choices:
-        return None if value in rule.choices else f"{name} is one of: {', '.join(rule.choices)}."
-    return None if isinstance(value, str) else f"{name} is text."
+def _is_day(value: Any) -> bool:
+    try:
+        date.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -24,6 +24,7 @@ RETIREMENTS: Final[Mapping[str, date]] = MappingProxyType(
         "claude-3-5-haiku": date(2026, 2, 19),
         "claude-opus-4": date(2026, 6, 15),
         "claude-sonnet-4": date(2026, 6, 15),
+        "claude-mythos-preview": date(2026, 6, 30),
         "claude-sonnet-4-5": date(2026, 11, 30),
     }
 )
@@ -31,9 +32,10 @@ RETIREMENTS: Final[Mapping[str, date]] = MappingProxyType(
 
 SOON: Final = timedelta(days=90)
 
-_VENDOR_PREFIX: Final = re.compile(r"^(?:[a-z-]+[./])*(?=claude-)")
-_VERSION: Final = re.compile(r"-v\d+(?::\d+)?$")
-_DATE: Final = re.compile(r"[-@](?:20\d{6}|latest|0)$")
+# us.anthropic.claude-3-5-sonnet-20241022-v2:0 (Bedrock), claude-3-5-sonnet-v2@20241022 (Vertex),
+# anthropic/claude-3.5-sonnet: what stands around a model's name.
+_NAME: Final = re.compile(r"(?:^|[/.:])(claude-[a-z0-9.-]+)")
+_SUFFIX: Final = re.compile(r"(?:-\d{8}|-latest|-v\d+|-0)+$")
 
 
 class Retirement(StrEnum):
@@ -43,14 +45,15 @@ class Retirement(StrEnum):
 
 def find_retirement(upstream_id: str) -> date | None:
     """The day from which the provider answers 404 for `upstream_id`, if one is known."""
-    bare = _VENDOR_PREFIX.sub("", upstream_id.strip().lower())
-    # Bedrock writes date and version (-20241022-v2:0), Vertex version and date (-v2@20241022).
-    return RETIREMENTS.get(_VERSION.sub("", _DATE.sub("", _VERSION.sub("", bare))))
+    lowered = upstream_id.lower()
+    if lowered in RETIREMENTS:
+        return RETIREMENTS[lowered]
+    found = _NAME.search(lowered)
+    return RETIREMENTS.get(_SUFFIX.sub("", found[1].replace(".", "-"))) if found else None
 
 
-def judge_retirement(upstream_id: str, today: date) -> Retirement | None:
-    """Whether `upstream_id` is gone, or goes within three months."""
-    day = find_retirement(upstream_id)
+def judge_retirement(day: date | None, today: date) -> Retirement | None:
+    """Whether a model that retires on `day` is gone, or goes within three months."""
     if day is None:
         return None
     if day <= today:
