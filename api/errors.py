@@ -6,14 +6,13 @@ Every error body has OpenAI's shape, on every path of the API.
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
-from api.services.translation.dialects.openai_chat.failures import encode_failure
+from api.services.translation.dialects.openai_chat.failures import encode_failure, encode_failure_headers
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json
 
@@ -56,26 +55,15 @@ def to_failure(error: Exception, request: HttpRequest) -> Failure:
             )
 
 
-def failure_headers(failure: Failure) -> dict[str, str]:
-    """The headers that tell an SDK whether and when to try again."""
-    headers: dict[str, str] = {}
-    if failure.retry_after is not None:
-        headers["retry-after"] = str(max(1, math.ceil(failure.retry_after)))
-    if failure.should_retry is not None:
-        headers["x-should-retry"] = "true" if failure.should_retry else "false"
-    if failure.upstream_request_id:
-        headers["x-upstream-request-id"] = failure.upstream_request_id
+def render_failure(failure: Failure) -> HttpResponse:
+    headers = encode_failure_headers(failure)
     if failure.status == 401:
         headers["www-authenticate"] = 'Bearer realm="api"'
-    return headers
-
-
-def render_failure(failure: Failure) -> HttpResponse:
     return HttpResponse(
         dump_json(encode_failure(failure)),
         status=failure.status,
         content_type="application/json",
-        headers=failure_headers(failure),
+        headers=headers,
     )
 
 

@@ -65,7 +65,7 @@ async def fetch_reply(inbound: Inbound, model: ModelRow, deployment: DeploymentR
     finally:
         record.upstream_seconds += time.perf_counter() - began
     attempt.end("ok")
-    record.usage, record.finish = reply.usage, reply.finish
+    record.usage, record.finish = reply.usage, reply.finish.value if reply.finish else None
     return reply.body
 
 

@@ -8,7 +8,7 @@ asked of it, so that dispatch knows neither.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from api.services.providers.catalog import find_kind
 from api.services.providers.headers import build_headers, join_url
 from api.services.providers.kinds import ProviderKind
 from api.services.translation.capabilities import find_capabilities, override
-from api.services.translation.conversation import ChatRequest, JsonObject, Reply
+from api.services.translation.conversation import ChatRequest, FinishReason, JsonObject, Reply
 from api.services.translation.dialects.anthropic_messages import failures as anthropic_failures
 from api.services.translation.dialects.anthropic_messages import replies as anthropic_replies
 from api.services.translation.dialects.anthropic_messages import requests as anthropic_requests
@@ -24,7 +24,8 @@ from api.services.translation.dialects.anthropic_messages.stream import StreamDe
 from api.services.translation.dialects.openai_chat import failures as openai_failures
 from api.services.translation.dialects.openai_chat import replies as openai_replies
 from api.services.translation.dialects.openai_chat import requests as openai_requests
-from api.services.translation.dialects.openai_chat.stream import StreamEncoder, StreamRelay
+from api.services.translation.dialects.openai_chat.relay import StreamRelay
+from api.services.translation.dialects.openai_chat.stream import StreamEncoder
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json, load_json
 from api.services.translation.quirks import Quirks
@@ -52,7 +53,7 @@ class Inbound:
 class ReadReply:
     body: bytes
     usage: Usage | None
-    finish: str | None
+    finish: FinishReason | None
 
 
 class Exchange(Protocol):
@@ -105,7 +106,9 @@ class _Relay:
     client_asked_usage: bool
 
     def read_reply(self, body: bytes) -> ReadReply:
-        reply = openai_replies.relay_reply(body, model=self.model, upstream_id=self.upstream_id)
+        reply = openai_replies.relay_reply(
+            body, model=self.model, upstream_id=self.upstream_id, secrets=self.secrets
+        )
         return ReadReply(reply.body, reply.usage, reply.finish)
 
     def continue_after(self, body: bytes) -> None:
@@ -158,14 +161,12 @@ class _Translation:
     sent: JsonObject
     context: openai_replies.ReplyContext
     secrets: tuple[str, ...]
-    earlier: tuple[Reply, ...] = field(default=())
+    earlier: Reply | None = None
 
     def read_reply(self, body: bytes) -> ReadReply:
-        reply = anthropic_replies.decode_reply(_object(body))
-        if self.earlier:
-            reply = anthropic_replies.join_replies((*self.earlier, reply))
+        reply = self._joined(_object(body))
         encoded = dump_json(openai_replies.encode_reply(reply, self.context))
-        return ReadReply(encoded, reply.usage, reply.finish.value)
+        return ReadReply(encoded, reply.usage, reply.finish)
 
     def continue_after(self, body: bytes) -> Exchange | None:
         if b'"pause_turn"' not in body:
@@ -175,7 +176,7 @@ class _Translation:
             return None
         return replace(
             self._resend(anthropic_requests.continue_turn(self.sent, message["content"])),
-            earlier=(*self.earlier, anthropic_replies.decode_reply(message)),
+            earlier=self._joined(message),
         )
 
     def open_stream(self) -> StreamTranslator:
@@ -185,6 +186,10 @@ class _Translation:
         return anthropic_failures.decode_failure(
             status, headers, body, model=self.context.model, secrets=self.secrets, now=now
         )
+
+    def _joined(self, message: JsonObject) -> Reply:
+        reply = anthropic_replies.decode_reply(message, self.secrets)
+        return reply if self.earlier is None else anthropic_replies.join_replies(self.earlier, reply)
 
     def amend(self, failure: Failure) -> Exchange | None:
         if not anthropic_failures.is_invalid_signature(failure):

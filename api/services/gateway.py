@@ -70,11 +70,13 @@ async def serve(call: Call) -> Answer:
                 f"The model `{record.requested_model}` has no deployment that is switched on. "
                 "The operator adds one in the admin under Models.",
             )
+        # A deployment whose provider has no key yet is passed over while another has one.
+        candidate = next((c for c in candidates if c.provider.is_configured), candidates[0])
         inbound = Inbound(body=body, headers=call.headers, created=dispatch.wall_clock())
         if record.is_stream:
-            frames = await dispatch.open_stream(inbound, model, candidates[0], record)
+            frames = await dispatch.open_stream(inbound, model, candidate, record)
             return Answer(record.headers(), frames=frames)
-        reply = await dispatch.fetch_reply(inbound, model, candidates[0], record)
+        reply = await dispatch.fetch_reply(inbound, model, candidate, record)
         headers = record.headers()
         record.write(status=200)
         return Answer(headers, body=reply)
