@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from api.services.translation.streams import StreamTranslator
@@ -19,7 +20,7 @@ def pieces_of(data: bytes, size: int) -> list[bytes]:
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     """The bytes cut at these places, wherever they lie."""
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def feed_all(stream: StreamTranslator, pieces: Iterable[bytes]) -> bytes:

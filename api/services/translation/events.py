@@ -118,26 +118,6 @@ def interrupted() -> Failure:
     return Failure(FailureKind.UPSTREAM_STREAM_INTERRUPTED, "The upstream response ended unexpectedly.")
 
 
-def unfold(reply: Reply) -> list[Event]:
-    """A stream that tells the whole reply, as if it had come in a few large pieces."""
-    events: list[Event] = [ReplyStarted(reply.id, reply.upstream_model)]
-    for index, part in enumerate(reply.thinking):
-        if isinstance(part, ThinkingPart) and part.text:
-            events.append(ReasoningAdded(part.text))
-        events.append(ThinkingFinished(index, part))
-    if reply.text:
-        events.append(TextAdded(reply.text))
-    for index, call in enumerate(reply.tool_calls):
-        events.append(ToolCallStarted(index, call.id, call.name))
-        events.append(ToolArgumentsAdded(index, call.arguments))
-    if reply.citations:
-        events.append(CitationsAdded(reply.citations))
-    if reply.refusal:
-        events.append(RefusalAdded(reply.refusal))
-    events.append(ReplyFinished(reply.finish, reply.usage, reply.service_tier))
-    return events
-
-
 def fold(events: Iterable[Event]) -> Reply:
     """The whole reply that a stream tells. A stream that failed, or never finished, raises its `Failure`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from api.services.translation.conversation import FinishReason
+from api.services.translation.conversation import FinishReason, JsonObject
 from api.services.translation.events import (
     Event,
     ReplyFailed,
@@ -44,6 +44,16 @@ class StreamTranslator(Protocol):
     @property
     def finish(self) -> FinishReason | None: ...
 
+    @property
+    def paused_content(self) -> list[JsonObject] | None:
+        """What to send back to an upstream that paused in mid-reply; None: it did not."""
+
+    def resume(self) -> None:
+        """The bytes that follow are of the answer to `paused_content`, and continue the reply."""
+
+    def end_pause(self) -> bytes:
+        """Nobody continues a paused reply: what there is of it is the whole."""
+
     def feed(self, data: bytes) -> bytes: ...
 
     def feed_unstreamed(self, body: bytes) -> bytes:
@@ -58,10 +68,14 @@ class EventDecoder(Protocol):
 
     @property
     def usage(self) -> Usage | None: ...
+    @property
+    def paused_content(self) -> list[JsonObject] | None: ...
 
     def feed(self, data: bytes) -> list[Event]: ...
     def close(self) -> list[Event]: ...
     def decode_unstreamed(self, body: bytes) -> list[Event]: ...
+    def resume(self) -> None: ...
+    def end_pause(self) -> list[Event]: ...
 
 
 class EventEncoder(Protocol):
@@ -85,6 +99,16 @@ class TranslatedStream:
     @property
     def usage(self) -> Usage | None:
         return self._decoder.usage
+
+    @property
+    def paused_content(self) -> list[JsonObject] | None:
+        return self._decoder.paused_content
+
+    def resume(self) -> None:
+        self._decoder.resume()
+
+    def end_pause(self) -> bytes:
+        return self._pass_on(self._decoder.end_pause())
 
     def feed(self, data: bytes) -> bytes:
         if self.is_finished or self.failure is not None:

@@ -18,6 +18,7 @@ from api.services.translation.conversation import (
     ThinkingPart,
     UrlCitation,
 )
+from api.services.translation.dialects.anthropic_messages.content import ContentRecorder
 from api.services.translation.dialects.anthropic_messages.failures import decode_reported_failure
 from api.services.translation.dialects.anthropic_messages.replies import (
     decode_arguments,
@@ -47,13 +48,12 @@ from api.services.translation.events import (
     ToolArgumentsAdded,
     ToolCallStarted,
     interrupted,
-    unfold,
 )
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import load_json
 from api.services.translation.sse import Frame, FrameSplitter
 from api.services.translation.upstream_responses import invalid_response, read_object
-from api.services.translation.usage import Usage
+from api.services.translation.usage import Usage, sum_usage
 
 
 @dataclass(slots=True)
@@ -75,10 +75,17 @@ class StreamDecoder:
 
     `message_stop` is what ends it. Without one it has failed, even if all its text
     arrived and the connection closed politely.
+
+    With `holds_pauses`, a message that paused between server tools does not finish:
+    `paused_content` is what to send back to the upstream. `resume` then awaits the bytes
+    of its answer, which continue the same reply; `end_pause` finishes it as it is.
     """
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), *, holds_pauses: bool = False) -> None:
+        self.paused_content: list[JsonObject] | None = None
         self._secrets = tuple(secrets)
+        self._recorder = ContentRecorder() if holds_pauses else None
+        self._earlier_usage: Usage | None = None
         self._splitter = FrameSplitter()
         self._blocks: dict[int, _Block] = {}
         self._wire_usage: JsonObject = {}
@@ -93,7 +100,7 @@ class StreamDecoder:
 
     @property
     def usage(self) -> Usage | None:
-        return decode_usage(self._wire_usage)
+        return sum_usage(self._earlier_usage, decode_usage(self._wire_usage))
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -120,16 +127,45 @@ class StreamDecoder:
         return events
 
     def decode_unstreamed(self, body: bytes) -> list[Event]:
-        """The upstream answered with one JSON message instead of a stream."""
-        self._is_done = True
+        """The upstream answered with one JSON message instead of a stream: the events that tell it."""
+        events: list[Event] = []
         wire = read_object(body)
         try:
             if wire is None:
                 raise invalid_response()
-            merge_usage(self._wire_usage, wire.get("usage"))
-            return unfold(decode_reply(wire, self._secrets))
+            reply = decode_reply(wire, self._secrets)
         except Failure as failure:
-            return [ReplyFailed(failure, self.usage)]
+            self._fail(failure, events)
+            return events
+        is_refused = reply.finish is FinishReason.CONTENT_FILTER
+        self._message_start({"message": wire}, events)
+        for index, block in enumerate(wire["content"]):
+            if not (is_refused and text_of(block, "type") == "tool_use"):
+                place = {"index": index, "content_block": block}
+                self._block_start(place, events)
+                self._block_stop(place, events)
+        self._message_delta({"delta": wire}, events)
+        self._message_stop({}, events)
+        return events
+
+    def resume(self) -> None:
+        """The same reply goes on in another stream: usage is counted anew and summed, all else continues."""
+        self._earlier_usage = self.usage
+        self._wire_usage = {}
+        self._splitter = FrameSplitter()
+        self._blocks = {}
+        self._recorder = ContentRecorder()
+        self._stop_reason = self._stop_details = None
+        self.paused_content = None
+        self._is_done = False
+
+    def end_pause(self) -> list[Event]:
+        """Nobody continues the reply: what there is of it is the whole."""
+        events: list[Event] = []
+        if self.paused_content is not None:
+            self.paused_content = None
+            self._finish(events)
+        return events
 
     def _read(self, frame: Frame, events: list[Event]) -> None:
         data = frame.data
@@ -167,6 +203,8 @@ class StreamDecoder:
             content = {}
         block = _Block(text_of(content, "type"), start=self._text_length)
         self._blocks[_index_of(wire)] = block
+        if self._recorder is not None:
+            self._recorder.start(_index_of(wire), content)
         match block.kind:
             case "text":
                 self._add_text(text_of(content, "text"), events)
@@ -191,6 +229,8 @@ class StreamDecoder:
         delta = wire.get("delta")
         if type(delta) is not dict:
             return
+        if self._recorder is not None:
+            self._recorder.add(_index_of(wire), delta)
         kind = delta.get("type")
         if kind == "text_delta":
             self._add_text(text_of(delta, "text"), events)
@@ -250,6 +290,13 @@ class StreamDecoder:
             return
         for index in sorted(self._blocks):
             self._stop_block(self._blocks[index], events)
+        if self._recorder is not None and self._stop_reason == "pause_turn":
+            self._is_done = True
+            self.paused_content = self._recorder.finish()
+            return
+        self._finish(events)
+
+    def _finish(self, events: list[Event]) -> None:
         if self._citations:
             events.append(CitationsAdded(tuple(self._citations)))
         reason = decode_finish(self._stop_reason)

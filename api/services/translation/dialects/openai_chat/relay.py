@@ -41,6 +41,7 @@ class StreamRelay:
         self.usage: Usage | None = None
         self.upstream_model: str | None = None
         self.finish: FinishReason | None = None
+        self.paused_content: list[JsonObject] | None = None  # this dialect knows no pauses
         self._model = model
         self._upstream_id = upstream_id
         self._renames = model != upstream_id
@@ -93,6 +94,12 @@ class StreamRelay:
             else:
                 self.failure = interrupted()
         return b"".join(pieces)
+
+    def resume(self) -> None:
+        """Never called: nothing pauses."""
+
+    def end_pause(self) -> bytes:
+        return b""
 
     def _relay(self, frame: Frame, pieces: list[bytes]) -> None:
         data = frame.data
