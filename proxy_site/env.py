@@ -79,7 +79,9 @@ def whole(name: str, default: int, *, minimum: int = 0) -> int:
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     value = text(name, default).lower()
     if value not in choices:
-        raise ImproperlyConfigured(f"{name} must be one of {', '.join(c for c in choices if c)}, not {value!r}.")
+        raise ImproperlyConfigured(
+            f"{name} must be one of {', '.join(c for c in choices if c)}, not {value!r}."
+        )
     return value
 
 

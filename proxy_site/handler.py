@@ -105,7 +105,9 @@ def _wire_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
 async def _send_whole(response: HttpResponseBase, send: Any) -> None:
     content: bytes = response.content  # type: ignore[attr-defined]
     response.headers["content-length"] = str(len(content))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)})
+    await send(
+        {"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)}
+    )
     await send({"type": "http.response.body", "body": content})
 
 
@@ -113,7 +115,11 @@ async def _send_stream(response: EventStream, send: Any) -> None:
     frames = response.frames
     try:
         await send(
-            {"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)}
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": _wire_headers(response),
+            }
         )
         async for frame in frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})

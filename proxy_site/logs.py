@@ -27,7 +27,11 @@ class TextFormatter(logging.Formatter):
         fields: dict[str, Any] = getattr(record, "fields", {})
         for name, value in fields.items():
             if value is not None:
-                shown = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
+                shown = (
+                    json.dumps(value, ensure_ascii=False, default=str)
+                    if isinstance(value, list | dict)
+                    else value
+                )
                 line += f" {name}={_single_line(shown)}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)

@@ -30,7 +30,12 @@ if DEBUG and IS_PRODUCTION:
 DATA_DIR: Path = env.folder("DATA_DIR", BASE_DIR / "data")
 
 # Collecting static files or checking the settings needs no key, so that an image can be built without one.
-_is_keyless = len(sys.argv) > 1 and sys.argv[1] in {"collectstatic", "makemigrations", "check", "generate_keys"}
+_is_keyless = len(sys.argv) > 1 and sys.argv[1] in {
+    "collectstatic",
+    "makemigrations",
+    "check",
+    "generate_keys",
+}
 
 
 def _key(name: str, file: str, make: Callable[[], str]) -> str:
@@ -234,7 +239,13 @@ CORS_ALLOW_HEADERS = [
         )
     ),
 ]
-CORS_EXPOSE_HEADERS = ["x-request-id", "retry-after", "x-should-retry", "x-patchbay-ignored", "x-patchbay-model"]
+CORS_EXPOSE_HEADERS = [
+    "x-request-id",
+    "retry-after",
+    "x-should-retry",
+    "x-patchbay-ignored",
+    "x-patchbay-model",
+]
 if CORS_ALLOW_ALL_ORIGINS:
     CORS_ALLOWED_ORIGINS = []
 

@@ -177,7 +177,9 @@ def _frames(
     yield frame({"role": "assistant", "content": None if message.get("tool_calls") else "", "refusal": None})
     for index, call in enumerate(message.get("tool_calls") or []):
         arguments: str = call["function"]["arguments"]
-        yield frame({"tool_calls": [{"index": index, **call, "function": call["function"] | {"arguments": ""}}]})
+        yield frame(
+            {"tool_calls": [{"index": index, **call, "function": call["function"] | {"arguments": ""}}]}
+        )
         for start in range(0, len(arguments), 12):
             piece = arguments[start : start + 12]
             yield frame({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})

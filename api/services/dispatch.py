@@ -222,7 +222,9 @@ class ReplyStream:
                 if self._translator.is_finished:
                     break
                 try:
-                    piece = await self._response.read_piece(min(settings.KEEPALIVE_INTERVAL, self._patience()))
+                    piece = await self._response.read_piece(
+                        min(settings.KEEPALIVE_INTERVAL, self._patience())
+                    )
                 except TimeoutError:
                     self._check_patience()
                     yield comment("keep-alive")

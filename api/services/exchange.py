@@ -43,6 +43,11 @@ class Inbound:
     headers: Mapping[str, str]
     created: int
 
+    @property
+    def is_strict(self) -> bool:
+        """The client wants a 400 rather than a parameter that is ignored."""
+        return self.headers.get("x-patchbay-strict", "").strip().lower() in {"1", "true", "yes", "on"}
+
     @cached_property
     def request(self) -> ChatRequest:
         """The neutral request, decoded once however many candidates are tried."""
@@ -73,7 +78,9 @@ class Exchange(Protocol):
 
     def open_stream(self) -> StreamTranslator: ...
 
-    def read_failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure: ...
+    def read_failure(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
+    ) -> Failure: ...
 
     def amend(self, failure: Failure) -> Exchange | None:
         """The same request without what `failure` is about, where that may be left out."""
@@ -215,7 +222,7 @@ def _open_translation(
             upstream_id=deployment.upstream_id,
             capabilities=override(find_capabilities(deployment.upstream_id), deployment.capabilities),
             default_max_tokens=model.default_max_output_tokens,
-            is_strict=deployment.is_strict,
+            is_strict=deployment.is_strict or inbound.is_strict,
             auto_cache=False,
             repairs_turns=False,
             inlines_system=False,
@@ -250,7 +257,11 @@ def _wire(
     return WireRequest(
         url=join_url(provider.base_url or kind.base_url, kind.path),
         headers=build_headers(
-            kind, secret=secret, client_headers=inbound.headers, extra_headers=provider.header_values(), betas=betas
+            kind,
+            secret=secret,
+            client_headers=inbound.headers,
+            extra_headers=provider.header_values(),
+            betas=betas,
         ),
         body=dump_json(body),
     )
@@ -263,6 +274,7 @@ def _object(body: bytes) -> JsonObject:
         message = None
     if not isinstance(message, dict):
         raise Failure(
-            FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream's reply could not be read: it is not a JSON object."
+            FailureKind.UPSTREAM_INVALID_RESPONSE,
+            "The upstream's reply could not be read: it is not a JSON object.",
         )
     return message

@@ -59,8 +59,8 @@ async def serve(call: Call) -> Answer:
         if record.is_stream and not model.allows_streaming:
             raise Failure(
                 FailureKind.UNSUPPORTED_VALUE,
-                f"Unsupported value: 'stream' does not support true with the model `{record.requested_model}`. "
-                "Streaming is switched off for it.",
+                "Unsupported value: 'stream' does not support true with the model "
+                f"`{record.requested_model}`. Streaming is switched off for it.",
                 param="stream",
             )
         candidates = order_candidates(model, _rng)

@@ -113,7 +113,9 @@ class Record:
             "stream": self.is_stream,
             "ms": round((now - self.started) * 1000, 1),
             "overhead_ms": round((now - self.started - self.upstream_seconds) * 1000, 2),
-            "ttft_ms": None if self.first_output is None else round((self.first_output - self.started) * 1000, 1),
+            "ttft_ms": None
+            if self.first_output is None
+            else round((self.first_output - self.started) * 1000, 1),
             "finish": self.finish,
             "config": self.config_version,
         }

@@ -145,7 +145,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         timeouts = Timeouts(connect=connect, headers=read, first_token=read, idle=read, total=read)
         body = await request.aread()
         try:
-            response = await self._post(request.method, str(request.url), dict(request.headers), body, timeouts)
+            response = await self._post(
+                request.method, str(request.url), dict(request.headers), body, timeouts
+            )
         except Failure as failure:
             raise _httpx_error(failure, request) from failure
         return httpx.Response(
@@ -175,7 +177,9 @@ class _HttpxBody(httpx.AsyncByteStream):
             while piece := await self._response.read_piece(self._seconds):
                 yield piece
         except TimeoutError as error:
-            raise httpx.ReadTimeout("The upstream sent nothing for too long.", request=self._request) from error
+            raise httpx.ReadTimeout(
+                "The upstream sent nothing for too long.", request=self._request
+            ) from error
         except Failure as failure:
             raise _httpx_error(failure, self._request) from failure
 
@@ -207,7 +211,8 @@ def _within(body: bytes, limit: int) -> bytes:
 def _too_long(limit: int) -> Failure:
     return Failure(
         FailureKind.UPSTREAM_INVALID_RESPONSE,
-        f"The upstream's reply is larger than {limit} bytes. The operator sets this limit with MAX_REPLY_BYTES.",
+        f"The upstream's reply is larger than {limit} bytes. "
+        "The operator sets this limit with MAX_REPLY_BYTES.",
     )
 
 
@@ -229,7 +234,8 @@ def failure_of(error: Exception, *, is_reply_begun: bool) -> Failure:
     """What a transport's exception means. Its own text is not passed on: it holds addresses."""
     if is_reply_begun:
         return Failure(
-            FailureKind.UPSTREAM_STREAM_INTERRUPTED, "The connection to the upstream broke off in the middle of its reply."
+            FailureKind.UPSTREAM_STREAM_INTERRUPTED,
+            "The connection to the upstream broke off in the middle of its reply.",
         )
     match error:
         case aiohttp.ConnectionTimeoutError():
@@ -256,9 +262,7 @@ def failure_of(error: Exception, *, is_reply_begun: bool) -> Failure:
         case aiohttp.ServerDisconnectedError() | ConnectionError() | aiohttp.ClientOSError():
             return _unavailable("The upstream closed the connection without an answer.")
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            return Failure(
-                FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream's answer is not valid HTTP."
-            )
+            return Failure(FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream's answer is not valid HTTP.")
         case _:
             return _unavailable("The upstream could not be reached.")
 

@@ -29,7 +29,8 @@ class Response:
         body = self.json()
         assert set(body) == {"error"}, body
         assert {"message", "type", "param", "code"} <= set(body["error"]), body
-        assert isinstance(body["error"]["message"], str) and body["error"]["message"], body
+        assert isinstance(body["error"]["message"], str), body
+        assert body["error"]["message"], body
         return dict(body["error"])
 
 
@@ -47,7 +48,9 @@ def request(
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     try:
-        connection.request(method, path, body=data, headers={"content-type": "application/json", **(headers or {})})
+        connection.request(
+            method, path, body=data, headers={"content-type": "application/json", **(headers or {})}
+        )
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return Response(response.status, names, response.read())
@@ -73,7 +76,9 @@ def say(model: str, text: str = "Hello!", **more: Any) -> dict[str, Any]:
 class Stream:
     """An open event stream, read as its bytes arrive."""
 
-    def __init__(self, url: str, body: Any, *, path: str = "/api/v1/chat/completions", timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, body: Any, *, path: str = "/api/v1/chat/completions", timeout: float = 30.0
+    ) -> None:
         parts = urlsplit(url)
         data = json.dumps(body).encode()
         self._socket = socket.create_connection((parts.hostname, parts.port), timeout=timeout)
@@ -128,5 +133,8 @@ class Stream:
 
 def text_of(chunks: list[Any]) -> str:
     return "".join(
-        choice["delta"].get("content") or "" for chunk in chunks if isinstance(chunk, dict) for choice in chunk["choices"]
+        choice["delta"].get("content") or ""
+        for chunk in chunks
+        if isinstance(chunk, dict)
+        for choice in chunk["choices"]
     )

@@ -141,12 +141,18 @@ def test_example_4_a_tool_result_goes_back(server: LiveServer, upstream: FakeUps
         {"role": "user", "content": "What's the weather in Beijing?"},
         {
             "role": "assistant",
-            "content": [{"type": "tool_use", "id": "call_123", "name": "get_weather", "input": {"city": "Beijing"}}],
+            "content": [
+                {"type": "tool_use", "id": "call_123", "name": "get_weather", "input": {"city": "Beijing"}}
+            ],
         },
         {
             "role": "user",
             "content": [
-                {"type": "tool_result", "tool_use_id": "call_123", "content": '{"temp": 22, "condition": "Sunny"}'}
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "call_123",
+                    "content": '{"temp": 22, "condition": "Sunny"}',
+                }
             ],
         },
     ]

@@ -27,5 +27,7 @@ class Command(RunserverCommand):
         shown = f"[{host}]" if ":" in host else host
         self.stdout.write(f"Patchbay's API: http://{shown}:{self.port}/api/v1")
         self.stdout.write(f"Patchbay's admin: http://{shown}:{self.port}/admin/")
-        self.stdout.write(f"Development server with settings {settings.SETTINGS_MODULE!r}. Quit it with CONTROL-C.")
+        self.stdout.write(
+            f"Development server with settings {settings.SETTINGS_MODULE!r}. Quit it with CONTROL-C."
+        )
         uvicorn.Server(uvicorn.Config(**server_config(host=host, port=int(self.port)))).run()

@@ -51,7 +51,8 @@ class Command(BaseCommand):
             listener.close()
             if error.errno == errno.EADDRINUSE:
                 raise CommandError(
-                    f"Port {port} on {host} is taken by another program. Stop it, or choose another port: PORT={port + 1}."
+                    f"Port {port} on {host} is taken by another program. "
+                    f"Stop it, or choose another port: PORT={port + 1}."
                 ) from None
             raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror}.") from None
         listener.set_inheritable(True)

@@ -1,0 +1,55 @@
+"""What the documentation says is what the code has."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from api.services.translation.failures import FAILURES
+from proxy_site import env
+
+
+def test_every_setting_is_documented_and_no_other(project_root: Path) -> None:
+    page = (project_root / "docs/configuration.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE))
+    read = set(env.READ) | _names_read_in(project_root)
+    assert documented == read
+
+
+def _names_read_in(root: Path) -> set[str]:
+    """Names that commands read only when they run."""
+    found: set[str] = set()
+    for path in (root / "proxy_site").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        found |= set(
+            re.findall(r"\benv\.(?:text|flag|number|whole|choice|listing|folder)\(\s*\"([A-Z_]+)\"", text)
+        )
+    return found
+
+
+def test_every_error_code_is_documented(project_root: Path) -> None:
+    page = (project_root / "docs/errors.md").read_text(encoding="utf-8")
+    for spec in FAILURES.values():
+        if spec.code is not None:
+            assert f"`{spec.code}`" in page
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_lead_somewhere(project_root: Path, page: str) -> None:
+    text = (project_root / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+        assert (project_root / target).exists(), target
+
+
+def test_every_make_target_is_in_the_help(project_root: Path) -> None:
+    makefile = (project_root / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony
+    shown = subprocess.run(
+        ["make", "help"], cwd=project_root, capture_output=True, text=True, check=True
+    ).stdout
+    for target in phony[1].split():
+        assert re.search(rf"make {target}\b", shown), target
