@@ -16,6 +16,7 @@ from tests.fake_upstream.behaviours import (
     Events,
     Garbage,
     Html,
+    IfValid,
     Json,
     Raw,
     Redirect,
@@ -40,6 +41,7 @@ from tests.fake_upstream.faults import (
 from tests.fake_upstream.gates import Gate, Pace
 from tests.fake_upstream.recorded import Disconnect, RecordedRequest
 from tests.fake_upstream.server import FakeUpstream
+from tests.fake_upstream.unreachable import black_hole
 
 __all__ = [
     "Answer",
@@ -57,6 +59,7 @@ __all__ = [
     "Gzip",
     "Hold",
     "Html",
+    "IfValid",
     "Interim",
     "Json",
     "Pace",
@@ -69,6 +72,7 @@ __all__ = [
     "Stall",
     "Trailers",
     "WithHeaders",
+    "black_hole",
     "frame",
     "golden",
 ]

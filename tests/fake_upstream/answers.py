@@ -19,15 +19,20 @@ _ANTHROPIC_ROOTS = ("/anthropic/v1", "/v1")
 class Answers:
     """The two pretended APIs and what they remember between requests."""
 
+    settings: Settings
+    openai: OpenAIApi
+    anthropic: AnthropicApi
+
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.settings = Settings()
         self.openai = OpenAIApi(self.settings)
         self.anthropic = AnthropicApi(self.settings)
 
-    def reset(self) -> None:
-        self.__init__()  # type: ignore[misc]
-
     def answer(self, request: RecordedRequest) -> Rendered:
+        """The real API's reply, be it an answer or a refusal."""
         api, operation = self._route(request)
         try:
             if operation is None:

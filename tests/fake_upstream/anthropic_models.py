@@ -21,6 +21,8 @@ class Capabilities:
     thinking: frozenset[str] = frozenset({"adaptive"})
     """The values of `thinking.type` that it takes."""
     sampling: Sampling = "refused"
+    limits_effort_when_off: bool = False
+    """Whether `disabled` and `between_tools` take no effort above high."""
     takes_forced_tool: bool = False
     takes_prefill: bool = False
     efforts: tuple[str, ...] = _LOW_TO_MAX
@@ -66,9 +68,14 @@ _3_5 = replace(_4_0, max_output=8_192, thinking=frozenset({"disabled"}))
 # Longest prefix wins.
 _TABLE: dict[str, Capabilities] = {
     "claude-opus-5-5": replace(_NEWEST, sampling="defaults_only"),
-    "claude-sonnet-5-5": replace(_NEWEST, thinking=frozenset({"adaptive", "between_tools"})),
+    "claude-sonnet-5-5": replace(
+        _NEWEST, thinking=frozenset({"adaptive", "between_tools"}), limits_effort_when_off=True
+    ),
     "claude-haiku-5-5": replace(
-        _NEWEST, thinking=frozenset({"adaptive", "disabled"}), takes_forced_tool=True
+        _NEWEST,
+        thinking=frozenset({"adaptive", "disabled"}),
+        takes_forced_tool=True,
+        limits_effort_when_off=True,
     ),
     "claude-fable-5-1": _NEWEST,
     "claude-fable-5-2": _NEWEST,
@@ -76,7 +83,9 @@ _TABLE: dict[str, Capabilities] = {
     "claude-mythos-5-2": _NEWEST,
     "claude-fable-5": _ALWAYS_THINKING,
     "claude-mythos-5": _ALWAYS_THINKING,
-    "claude-opus-5": replace(_ALWAYS_THINKING, thinking=frozenset({"adaptive", "disabled"})),
+    "claude-opus-5": replace(
+        _ALWAYS_THINKING, thinking=frozenset({"adaptive", "disabled"}), limits_effort_when_off=True
+    ),
     "claude-sonnet-5": replace(_ADAPTIVE, thinks_by_default=True, takes_system_turns=True),
     "claude-opus-4-8": replace(_ADAPTIVE, takes_system_turns=True),
     "claude-opus-4-7": _ADAPTIVE,

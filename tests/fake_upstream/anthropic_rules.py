@@ -17,7 +17,7 @@ from tests.fake_upstream.anthropic_models import Capabilities, capabilities_of
 from tests.fake_upstream.anthropic_schemas import check_output_schema
 from tests.fake_upstream.anthropic_thinking import check_effort, check_thinking
 from tests.fake_upstream.anthropic_tools import check_tool_choice, check_tools
-from tests.fake_upstream.anthropic_turns import check_turns
+from tests.fake_upstream.anthropic_turns import check_signatures, check_turns
 from tests.fake_upstream.recorded import RecordedRequest
 from tests.fake_upstream.rejection import Rejected
 from tests.fake_upstream.settings import Settings
@@ -103,7 +103,9 @@ def check_request(
     row = capabilities_of(model)
     _check_system(body)
     check_tools(body, row, has_betas=bool(betas))
-    check_turns(body, row, signatures, version=version, has_betas=bool(betas))
+    check_turns(body, row, version=version, has_betas=bool(betas))
+    if settings.verify_signatures:
+        check_signatures(body, row, signatures)
     check_tool_choice(body, row)
     check_thinking(body, row, has_betas=bool(betas))
     _check_output_config(body, row)

@@ -53,5 +53,5 @@ def check_effort(effort: str | None, thinking: dict[str, Any] | None, row: Capab
             f"output_config.effort: This model does not support effort level '{effort}'. Supported levels: {levels}."
         )
     kind = (thinking or {}).get("type")
-    if row.thinks_by_default and kind in ("disabled", "between_tools") and effort in ("xhigh", "max"):
+    if row.limits_effort_when_off and kind in ("disabled", "between_tools") and effort in ("xhigh", "max"):
         raise Rejected(f"output_config.effort: '{effort}' is not supported with thinking.type.{kind}")

@@ -28,9 +28,7 @@ class _Turn:
     """With the path of each."""
 
 
-def check_turns(
-    body: dict[str, Any], row: Capabilities, signatures: Signatures, *, version: str, has_betas: bool
-) -> None:
+def check_turns(body: dict[str, Any], row: Capabilities, *, version: str, has_betas: bool) -> None:
     messages = body["messages"]
     if not messages:
         raise Rejected("messages: at least one message is required")
@@ -48,7 +46,6 @@ def check_turns(
             raise Rejected("Requests which include `tool_use` or `tool_result` blocks must define tools")
     _check_final(turns[-1], row)
     _check_thinking_first(turns, body.get("thinking") or {})
-    _check_signatures(body, row, signatures)
 
 
 def _check_message(message: Any, index: int, *, is_last: bool, has_betas: bool) -> None:
@@ -195,7 +192,8 @@ def _check_thinking_first(turns: list[_Turn], thinking: dict[str, Any]) -> None:
         )
 
 
-def _check_signatures(body: dict[str, Any], row: Capabilities, signatures: Signatures) -> None:
+def check_signatures(body: dict[str, Any], row: Capabilities, signatures: Signatures) -> None:
+    """Thinking blocks are those that were issued, unchanged and, in the latest turn, in their order."""
     messages = body["messages"]
     assistants = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     for index in assistants:

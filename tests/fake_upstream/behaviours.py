@@ -74,6 +74,21 @@ class Answer(Behaviour):
 
 
 @dataclass(frozen=True, slots=True)
+class IfValid(Behaviour):
+    """The given reply, but only to a request that the real API would take; else its refusal."""
+
+    reply: Behaviour
+
+    def render(self, request: RecordedRequest, answers: Answers) -> Rendered:
+        own = answers.answer(request)
+        return own if own.status >= 400 else self.reply.render(request, answers)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        return self.reply.faults
+
+
+@dataclass(frozen=True, slots=True)
 class Reply(Behaviour):
     """A plain response. A `dict` or `list` body goes out as JSON."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 
 
@@ -82,7 +81,7 @@ class Pace(_Crossing):
 
     @property
     def sent(self) -> list[float]:
-        """`time.monotonic()` of each piece that was written."""
+        """`time.monotonic()` just before each piece was written, once it was."""
         with self._condition:
             return list(self._sent)
 
@@ -110,9 +109,9 @@ class Pace(_Crossing):
     async def permit(self) -> None:
         await self._until(self._take)
 
-    def note_sent(self) -> None:
+    def note_sent(self, at: float) -> None:
         with self._condition:
-            self._sent.append(time.monotonic())
+            self._sent.append(at)
             self._announce()
 
     def _take(self) -> bool:

@@ -7,6 +7,7 @@ Every wait in here ends by cancellation when the peer goes away.
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,10 +111,11 @@ class Playback:
                 await asyncio.sleep(self._rendered.delay)
             if self._pace:
                 await self._pace.permit()
+            at = time.monotonic()
             for part in _slices(piece, self._chunk_size):
                 await self._send_body(part)
             if self._pace:
-                self._pace.note_sent()
+                self._pace.note_sent(at)
         if self._cut:
             raise _CutShort(reset=self._cut.reset, clean=self._cut.clean)
         await self._finish()

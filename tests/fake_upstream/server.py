@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests.fake_upstream.answers import Answers
-from tests.fake_upstream.behaviours import Answer, Behaviour, golden
+from tests.fake_upstream.behaviours import Answer, Behaviour, IfValid, Json, golden
 from tests.fake_upstream.connection import Connection
 from tests.fake_upstream.gates import Pace
 from tests.fake_upstream.playback import Ending, Playback, Sink
@@ -63,6 +63,7 @@ class FakeUpstream:
         self._handed_out = {"requests": 0, "disconnects": 0}
         self._connections: set[Connection] = set()
         self._opened = 0
+        self._last_id = 0
         self._idle_races = 0
         self._scripts: list[_Scripted] = []
         self._errors: list[BaseException] = []
@@ -114,7 +115,7 @@ class FakeUpstream:
             self._requests.clear()
             self._disconnects.clear()
             self._handed_out = {"requests": 0, "disconnects": 0}
-            self._opened = len(self._connections)
+            self._opened = 0
             self._idle_races = 0
 
     # --- addresses ------------------------------------------------------------------
@@ -149,9 +150,15 @@ class FakeUpstream:
         with self._news:
             self._scripts.append(_Scripted(behaviour, path, None))
 
-    def play_golden(self, data: bytes | dict[str, Any] | list[Any], path: str = "") -> None:
-        """Queue a recorded reply: SSE bytes, a JSON object, or a list of events."""
-        self.script(golden(data), path=path)
+    def play_golden(
+        self, data: bytes | dict[str, Any] | list[Any], path: str = "", *, strict: bool = True
+    ) -> None:
+        """Queue a recorded reply: SSE bytes, a JSON object, or a list of events.
+
+        It plays to a request that the real API would take; with `strict` off, to any.
+        """
+        reply = golden(data)
+        self.script(IfValid(reply) if strict else reply, path=path)
 
     @property
     def scripts_left(self) -> int:
@@ -182,7 +189,7 @@ class FakeUpstream:
 
     @property
     def connections_opened(self) -> int:
-        """How many connections were accepted since the start; after `reset`, the open ones count as the first."""
+        """How many connections were accepted since the start or the last `reset`."""
         with self._news:
             return self._opened
 
@@ -223,6 +230,15 @@ class FakeUpstream:
         self.answers.settings.reject_unknown_arguments = value
 
     @property
+    def verify_signatures(self) -> bool:
+        """Whether Anthropic's side insists on thinking blocks of its own issue."""
+        return self.answers.settings.verify_signatures
+
+    @verify_signatures.setter
+    def verify_signatures(self, value: bool) -> None:
+        self.answers.settings.verify_signatures = value
+
+    @property
     def accept_key(self) -> Callable[[str], bool]:
         """Which provider keys are good; at first, those that start with `test-`."""
         return self.answers.settings.accept_key
@@ -235,7 +251,10 @@ class FakeUpstream:
 
     @contextlib.contextmanager
     def refuse_connections(self, *, accept: bool = False, reset: bool = False) -> Iterator[None]:
-        """Refuse new connections and end the open ones; with `accept`, take them and close them at once."""
+        """Refuse new connections and end the open ones; with `accept`, take them and close them at once.
+
+        A reset upon accepting may reach the client within its connect call or at its first read.
+        """
         self._call(self._end_connections(reset=reset))
         if accept:
             self._rejecting = reset
@@ -301,8 +320,9 @@ class FakeUpstream:
         with self._news:
             self._connections.add(connection)
             self._opened += 1
+            self._last_id += 1
+            number = self._last_id
             self._news.notify_all()
-            number = self._opened
         if self._rejecting is not None:
             connection.close(reset=self._rejecting)
         return number
@@ -337,8 +357,13 @@ class FakeUpstream:
         self._errors.append(error)
 
     async def _reply(self, request: RecordedRequest, sink: Sink, keep_alive: bool) -> Ending:
-        behaviour = self._choose(request)
-        rendered = behaviour.render(request, self.answers)
+        try:
+            behaviour = self._choose(request)
+            rendered = behaviour.render(request, self.answers)
+        except Exception as error:
+            self.broke(error)
+            behaviour = Json(500, {"error": {"message": f"the fake upstream itself failed: {error!r}"}})
+            rendered = behaviour.render(request, self.answers)
         return await Playback(sink, rendered, behaviour.faults, self.pace, keep_alive=keep_alive).run()
 
     def _choose(self, request: RecordedRequest) -> Behaviour:

@@ -16,5 +16,8 @@ class Settings:
     retired_models: set[str] = field(default_factory=set)
     """These ids answer 404; every other id is served, known or not."""
     reject_unknown_arguments: bool = False
+    """OpenAI's side: refuse top-level fields that its API does not know."""
+    verify_signatures: bool = True
+    """Anthropic's side: off, thinking blocks that this server never issued pass (recorded ones, say)."""
     created: int = 1_767_225_600
     """The `created` of all completions: fixed, so that equal requests get equal replies."""
