@@ -6,8 +6,9 @@ names are the client's own words: whoever writes them to a header cleans them fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
+from api.services.translation.conversation import JsonObject
 from api.services.translation.failures import Failure, FailureKind
 
 
@@ -26,6 +27,14 @@ class Ignored:
         if self._is_strict:
             raise refusal(name)
         self._names[name] = None
+
+    def add_unknown(self, source: JsonObject, known: Set[str], prefix: str = "") -> None:
+        """Note each field of a client's object that we do not know and that says something."""
+        if source.keys() <= known:
+            return
+        for name, value in source.items():
+            if name not in known and value is not None:
+                self.add(prefix + name)
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._names)

@@ -1,0 +1,48 @@
+"""Prompt-cache breakpoints over a whole body: at most four, and ours where the client sets none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from api.services.translation.conversation import ChatRequest, JsonObject
+from api.services.translation.dialects.anthropic_messages.blocks import encode_cache
+from api.services.translation.ignored import Ignored
+
+MAX_BREAKPOINTS: Final = 4
+
+
+def set_breakpoints(body: JsonObject, request: ChatRequest, ignored: Ignored, *, is_automatic: bool) -> None:
+    """Finish the marks on a body that was just built.
+
+    Of too many, those on tools and the system text stay, and the last ones of the
+    conversation: they cover the longest prefix. `is_automatic` is the operator's wish
+    for a mark of ours.
+    """
+    if request.cache is not None:
+        body["cache_control"] = encode_cache(request.cache)
+    marked = [block for block in _blocks(body) if "cache_control" in block]
+    if is_automatic and not marked and request.cache is None and request.caches_automatically is not False:
+        body["cache_control"] = {"type": "ephemeral"}
+    elif request.caches_automatically and "cache_control" not in body:
+        ignored.add(request.name_of("caches_automatically"))
+    surplus = len(marked) + ("cache_control" in body) - MAX_BREAKPOINTS
+    if surplus > 0:
+        ignored.add(request.name_of("cache"))
+        in_turns = [block for block in _turn_blocks(body) if "cache_control" in block]
+        kept = [block for block in marked if not any(block is turn for turn in in_turns)]
+        for block in (in_turns + kept[::-1])[:surplus]:
+            del block["cache_control"]
+
+
+def _blocks(body: JsonObject) -> Iterator[JsonObject]:
+    yield from body.get("tools", ())
+    if isinstance(body.get("system"), list):
+        yield from body["system"]
+    yield from _turn_blocks(body)
+
+
+def _turn_blocks(body: JsonObject) -> Iterator[JsonObject]:
+    for message in body["messages"]:
+        if isinstance(message["content"], list):
+            yield from message["content"]
