@@ -75,7 +75,7 @@ class StreamRelay:
         pieces: list[bytes] = []
         for chunk in chunks:
             json_text = dump_json(chunk)
-            self._relay(Frame(json_text, json_text), pieces)
+            self._relay(Frame(b"data: " + json_text, json_text), pieces)
         self.upstream_model = reply.upstream_model
         self._relay(Frame(b"", b"[DONE]"), pieces)
         return b"".join(pieces)
