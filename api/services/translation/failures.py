@@ -214,7 +214,7 @@ class Failure(Exception):
 # ("sk-proj-****q7Zx"), and the organisation that it belongs to.
 _KEY_SHAPES: Final = re.compile(
     r"""(?x)
-    \b(?:sk|gsk|xai)-[A-Za-z0-9_\-*.…]{4,}[A-Za-z0-9_\-*]
+    \b(?:sk-|gsk[-_]|xai-|pplx-)[A-Za-z0-9_\-*.…]{4,}[A-Za-z0-9_\-*]
     # Words such as "key-value" have the shape too, but no digit or capital.
     | \b(?:pk|rk|key|api[-_]key)-(?=[a-z_\-]*[A-Z0-9*…])[A-Za-z0-9_\-*.…]{4,}[A-Za-z0-9_\-*]
     | \bAIza[0-9A-Za-z_\-]{10,}

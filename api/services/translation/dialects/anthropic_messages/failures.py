@@ -87,9 +87,8 @@ def decode_reported_failure(wire: JsonObject, secrets: Iterable[str] = ()) -> Fa
 
 def is_invalid_signature(failure: Failure) -> bool:
     """Whether the upstream refused thinking that was sent back: the same request without it succeeds."""
-    return (
-        failure.kind is FailureKind.UPSTREAM_REJECTED and _SIGNATURE.search(failure.upstream_message or "")
-    ) is not None
+    is_rejected = failure.kind is FailureKind.UPSTREAM_REJECTED
+    return is_rejected and _SIGNATURE.search(failure.upstream_message or "") is not None
 
 
 def _decode(
