@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from routing.admin.base import RoutingAdmin
+from routing.admin.deletion import SelectWidget
 from routing.models import Alias, ServedModel
 
 
@@ -40,10 +41,15 @@ class AliasAdmin(RoutingAdmin[Alias]):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if self._is_list(request) and db_field.name == "model":
-            from unfold.widgets import UnfoldAdminSelectWidget
-
-            kwargs["widget"] = UnfoldAdminSelectWidget()
+            kwargs["widget"] = SelectWidget()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "model" and self._is_list(request):
+            # The list is for choosing; adding and changing models has a page of its own.
+            field.widget = field.widget.widget
+        return field
 
     @admin.action(description="List in GET /models", permissions=("change",))
     def list_in_models(self, request: HttpRequest, queryset: QuerySet[Alias]) -> None:

@@ -10,7 +10,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.db.models import Model
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from routing.admin.wording import describe_changes
@@ -36,7 +36,12 @@ def badge(text: str, tone: str = "", title: str = "") -> SafeString:
 
 
 def badges(items: Iterable[SafeString]) -> SafeString:
-    return format_html_join("", '<span class="pb-badges-item">{}</span>', ((item,) for item in items))
+    return cell(format_html_join("", '<span class="pb-badges-item">{}</span>', ((item,) for item in items)))
+
+
+def cell(content: SafeString) -> SafeString:
+    """One piece of content for a list's cell: on a phone, the theme lays out each child by itself."""
+    return format_html('<span class="pb-cell">{}</span>', content)
 
 
 class RoutingAdmin(ThemedModelAdmin[AnyModel]):

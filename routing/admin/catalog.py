@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from routing import lookup, services
-from routing.admin.base import RoutingAdmin, StackedInline, TabularInline, badge, badges
+from routing.admin.base import RoutingAdmin, StackedInline, TabularInline, badge, badges, cell
 from routing.admin.deletion import ModelDeletionForm, aliases_of
 from routing.domain.retirements import Retirement, find_retirement, judge_retirement
 from routing.models import Alias, Deployment, ServedModel
@@ -34,11 +34,18 @@ class DeploymentInline(StackedInline[Deployment, ServedModel]):
     )
     verbose_name_plural = "deployments: where this model is served"
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "capabilities":
+            field.widget.attrs["rows"] = 3
+        return field
+
 
 class AliasInline(TabularInline[Alias, ServedModel]):
     model = Alias
     extra = 0
     fields = ("name", "is_listed", "note")
+    hide_title = True
     verbose_name_plural = "aliases: other names of this model"
 
 
@@ -75,7 +82,7 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
         (None, {"fields": ("public_id", ("description", "owned_by"))}),
         (
             "What clients may do",
-            {"fields": (("is_enabled", "is_listed", "allows_streaming"), "default_max_output_tokens")},
+            {"fields": ("is_enabled", "is_listed", "allows_streaming", "default_max_output_tokens")},
         ),
     )
 
@@ -97,18 +104,19 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
 
     @admin.display(description="model", ordering="public_id")
     def name_and_description(self, model: ServedModel) -> SafeString:
-        return format_html(
+        names = format_html(
             '<span class="pb-name">{}</span><span class="pb-sub">{}</span>',
             model.public_id,
             model.description,
         )
+        return cell(names)
 
     @admin.display(description="served by")
     def served_by(self, model: ServedModel) -> SafeString:
         deployments = model.deployments.all()
         if not deployments:
             return badge("no deployment", "danger", "Nobody serves this model. Add a deployment.")
-        return format_html_join(
+        lines = format_html_join(
             "",
             '<span class="pb-line{}"><span class="pb-sub-inline">{} /</span> {} {}</span>',
             (
@@ -121,6 +129,7 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
                 for deployment in deployments
             ),
         )
+        return cell(lines)
 
     @admin.display(description="aliases")
     def alias_names(self, model: ServedModel) -> str | SafeString:
