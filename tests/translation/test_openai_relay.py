@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.services.translation.conversation import FinishReason
+from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.dialects.openai_chat.relay import StreamRelay
 from api.services.translation.dialects.openai_chat.replies import relay_reply
 from api.services.translation.failures import Failure, FailureKind
@@ -292,6 +293,22 @@ def test_an_error_in_a_good_response_has_the_status_of_its_words(
     with pytest.raises(Failure) as raised:
         relay_reply(json.dumps({"error": error}).encode(), model="m", upstream_id="m")
     assert (raised.value.kind, raised.value.status) == (kind, status)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'data: {"object":"error","message":"Too long","type":"BadRequestError","param":null,"code":400}\n\n',
+        b'event: error\ndata: {"message":"Too long","type":"BadRequestError","param":null,"code":400}\n\n',
+    ],
+)
+def test_an_error_without_its_object_is_put_into_one(line: bytes) -> None:
+    stream = relay()
+    assert stream.feed(line + sse("[DONE]")) == b""
+    assert stream.failure is not None
+    assert stream.failure.status == 400
+    (error,) = read_chunks(encode_stream_failure(stream.failure))
+    assert error["error"].items() >= {"message": "Too long", "type": "BadRequestError", "code": 400}.items()
 
 
 def test_what_came_before_an_error_goes_out() -> None:

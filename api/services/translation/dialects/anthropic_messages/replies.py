@@ -41,7 +41,7 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 
 def decode_reply(body: JsonObject, secrets: Iterable[str] = ()) -> Reply:
     """Raises the `Failure` of a 200 that is no message, or that reports an error."""
-    if isinstance(body.get("error"), dict):
+    if body.get("error"):
         raise decode_reported_failure(body, secrets)
     content = body.get("content")
     if not isinstance(content, list) or body.get("type", "message") != "message":

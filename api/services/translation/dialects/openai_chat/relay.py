@@ -115,8 +115,11 @@ class StreamRelay:
         if chunk is None:
             pieces.append(frame.raw + b"\n\n")
             return
-        if chunk.get("error"):
-            self.failure = decode_reported_failure(chunk, model=self._model, secrets=self._secrets)
+        if chunk.get("error") or chunk.get("object") == "error" or frame.event == "error":
+            # Some servers send the error's fields without the object around them, which
+            # the SDKs would take for an empty chunk.
+            wire = chunk if chunk.get("error") else {"error": chunk}
+            self.failure = decode_reported_failure(wire, model=self._model, secrets=self._secrets)
             return
         choices = chunk.get("choices")
         if isinstance(choices, list):
