@@ -1,0 +1,239 @@
+"""One response: httptools parses into it, its reader waits on it.
+
+Owns what is known of the response, its buffer and the one future that its reader waits
+for. It touches no socket: the connection feeds it and is told when to pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import httptools
+
+from api.services.wire_failures import Trouble, too_long
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_HEADERS: Final = 128
+_MAX_BUFFERED_BYTES: Final = 256 * 1024
+
+
+class Source(Protocol):
+    """What a response needs of its connection."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def finish(self, *, is_reusable: bool) -> None:
+        """The response has all its bytes."""
+        ...
+
+    def abort(self) -> None: ...
+
+
+class Response:
+    """A WireResponse. `status` is 0 until its head has arrived; interim (1xx) heads are skipped."""
+
+    __slots__ = (
+        "_buffered",
+        "_headers_seen",
+        "_is_close_delimited",
+        "_is_complete",
+        "_is_interim",
+        "_is_paused",
+        "_loop",
+        "_parser",
+        "_pieces",
+        "_source",
+        "_unproductive",
+        "_waiter",
+        "headers",
+        "is_silent",
+        "status",
+        "trouble",
+    )
+
+    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.trouble: Trouble | None = None
+        self.is_silent = True
+        """Not one byte has arrived."""
+        self._source = source
+        self._loop = loop
+        self._waiter: asyncio.Future[bool] | None = None
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._headers_seen = 0
+        self._unproductive = 0
+        self._is_interim = False
+        self._is_close_delimited = False
+        self._is_complete = False
+        self._is_paused = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    # The connection's side.
+
+    def feed(self, data: bytes) -> None:
+        self.is_silent = False
+        # Heads, trailers and chunk extensions are held by the parser, which has no limit.
+        self._unproductive += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self._is_complete:  # bytes behind the end: nobody knows what comes next on this connection
+                self._source.abort()
+            else:
+                self._break(Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP)
+            return
+        if self._unproductive > _MAX_HEAD_BYTES and not self._is_complete:
+            self._break(Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP)
+
+    def end(self) -> None:
+        """The upstream has closed its side in good order."""
+        if self._is_close_delimited and self.trouble is None:
+            self._complete(is_reusable=False)
+        else:
+            self.cut()
+
+    def cut(self) -> None:
+        """No more bytes will come."""
+        if not self._is_complete and self.trouble is None:
+            self.trouble = Trouble.BROKEN_OFF if self.status else Trouble.NO_ANSWER
+            self._wake()
+
+    def _break(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        self._source.abort()
+        self._wake()
+
+    def _complete(self, *, is_reusable: bool) -> None:
+        self._is_complete = True
+        if self._is_paused:
+            self._is_paused = False
+            self._source.resume_reading()
+        self._source.finish(is_reusable=is_reusable)
+        self._wake()
+
+    # The parser's side. An exception in here makes the parser fail.
+
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            raise ValueError("bytes behind the end of the response")
+        self._is_interim = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers_seen += 1
+        if self._headers_seen > _MAX_HEADERS:
+            raise ValueError("too many headers")
+        if not self.status:  # else it is a trailer, which nobody reads
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1").rstrip(" \t")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._unproductive > _MAX_HEAD_BYTES and self._head_size() > _MAX_HEAD_BYTES:
+            raise ValueError("the head is too long")
+        if 100 <= status < 200:
+            if status == 101:
+                raise ValueError("nobody asked to switch protocols")
+            self._is_interim = True
+            self.headers = {}
+            return
+        if status < 100:
+            raise ValueError("no such status")
+        self.status = status
+        self._headers_seen = 0
+        codings = self.headers.get("transfer-encoding", "").lower()
+        if codings not in ("", "chunked", "identity"):
+            raise ValueError("a transfer coding that was not asked for")
+        self._is_close_delimited = codings != "chunked" and "content-length" not in self.headers
+        self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        self._unproductive = 0
+        self._pieces.append(data)
+        self._buffered += len(data)
+        if self._buffered > _MAX_BUFFERED_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._source.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if not self._is_interim:
+            self._complete(is_reusable=self._parser.should_keep_alive())
+
+    def _head_size(self) -> int:
+        return sum(len(name) + len(value) + 4 for name, value in self.headers.items())
+
+    # The reader's side.
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Until anything changes; False where `seconds` passed first."""
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._waiter = waiter
+        timer = None if seconds is None else self._loop.call_later(seconds, self._wake, False)
+        try:
+            return await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self, is_news: bool = True) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(is_news)
+
+    async def read(self, limit: int) -> bytes:
+        return await read_all(self.read_piece, limit)
+
+    async def read_piece(self, seconds: float | None) -> bytes:
+        is_in_time = True
+        while True:
+            if self._pieces:
+                return self._take()
+            if self._is_complete:
+                return b""
+            if self.trouble is not None:
+                raise self.trouble.failure()
+            if not is_in_time:
+                raise TimeoutError
+            is_in_time = await self.wait(seconds)
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._buffered = 0
+        if self._is_paused:
+            self._is_paused = False
+            self._source.resume_reading()
+        return piece
+
+    async def close(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """`close` for those who cannot await."""
+        self._pieces.clear()
+        if not self._is_complete:
+            self.trouble = self.trouble or Trouble.BROKEN_OFF
+            self._source.abort()
+
+
+async def read_all(read_piece: Callable[[float | None], Awaitable[bytes]], limit: int) -> bytes:
+    """All pieces as one.
+
+    Raises:
+        Failure: the body breaks off, or is longer than `limit` bytes.
+    """
+    pieces = []
+    size = 0
+    while piece := await read_piece(None):
+        size += len(piece)
+        if size > limit:
+            raise too_long(limit)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
