@@ -360,6 +360,17 @@ class TestConnections:
             peer.read_until(b"9")
         assert len({seen.connection_id for seen in upstream.requests}) == 1
 
+    def test_parts_of_a_reply_do_not_wait_for_acknowledgements(
+        self, upstream: FakeUpstream, peer: Peer
+    ) -> None:
+        upstream.script(TEN, times=20)
+        started = time.monotonic()
+        for _ in range(20):
+            peer.ask()
+            peer.read_until(b"9")
+        # Nagle's algorithm against a delayed acknowledgement costs 40 ms a reply.
+        assert time.monotonic() - started < 0.4
+
     def test_pipelined_requests_are_answered_in_order(self, upstream: FakeUpstream, peer: Peer) -> None:
         upstream.script(Reply(200, {}, b"first"), Reply(200, {}, b"second"))
         peer.ask()
