@@ -50,6 +50,8 @@ class DeveloperRole(models.TextChoices):
 class Provider(models.Model):
     """An account at a vendor, or a server of one's own."""
 
+    Kind = ProviderKind
+
     name = models.CharField(
         max_length=100, help_text="Appears in logs and in the response header x-patchbay-upstream."
     )
