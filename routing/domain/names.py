@@ -30,11 +30,13 @@ def normalise(name: str) -> str:
     if name.isascii():
         return "".join(name.lower().split()) if not name.isprintable() or " " in name else name.lower()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(
+    visible = "".join(
         character
         for character in folded
         if not character.isspace() and unicodedata.category(character) not in {"Cc", "Cf"}
     )
+    # What stood apart may compose now.
+    return unicodedata.normalize("NFKC", visible)
 
 
 def problem_with_name(name: str) -> str | None:
