@@ -15,18 +15,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from tests.fake_upstream.answers import Answers
 from tests.fake_upstream.behaviours import Answer, Behaviour, IfValid, Json, golden
 from tests.fake_upstream.connection import Connection
 from tests.fake_upstream.gates import Pace
+from tests.fake_upstream.journal import Journal
 from tests.fake_upstream.playback import Ending, Playback, Sink
-from tests.fake_upstream.recorded import Disconnect, RecordedRequest
+from tests.fake_upstream.recorded import RecordedRequest
 from tests.fake_upstream.tls import make_server_context
 
 OnRequest = Callable[[RecordedRequest], Behaviour | None]
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Scripted:
     """How many requests it still answers; None: every one."""
 
 
-class FakeUpstream:
+class FakeUpstream(Journal):
     """`with FakeUpstream() as upstream:` OpenAI's and Anthropic's APIs on a free port.
 
     A request is answered by the first scripted behaviour that fits its path, else by what
@@ -46,6 +46,7 @@ class FakeUpstream:
     """
 
     def __init__(self, *, port: int = 0, tls: bool = False) -> None:
+        super().__init__()
         self.answers = Answers()
         self.pace = Pace()
         self.on_request: OnRequest | None = None
@@ -57,14 +58,6 @@ class FakeUpstream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._listener: asyncio.Server | None = None
-        self._news = threading.Condition()
-        self._requests: list[RecordedRequest] = []
-        self._disconnects: list[Disconnect] = []
-        self._handed_out = {"requests": 0, "disconnects": 0}
-        self._connections: set[Connection] = set()
-        self._opened = 0
-        self._last_id = 0
-        self._idle_races = 0
         self._scripts: list[_Scripted] = []
         self._errors: list[BaseException] = []
         self._rejecting: bool | None = None
@@ -112,11 +105,7 @@ class FakeUpstream:
         self.answers.reset()
         with self._news:
             self._scripts.clear()
-            self._requests.clear()
-            self._disconnects.clear()
-            self._handed_out = {"requests": 0, "disconnects": 0}
-            self._opened = 0
-            self._idle_races = 0
+        self.forget()
 
     # --- addresses ------------------------------------------------------------------
 
@@ -166,52 +155,10 @@ class FakeUpstream:
         with self._news:
             return sum(entry.left or 0 for entry in self._scripts)
 
-    # --- what happened --------------------------------------------------------------
-
-    @property
-    def requests(self) -> list[RecordedRequest]:
-        with self._news:
-            return list(self._requests)
-
-    @property
-    def disconnects(self) -> list[Disconnect]:
-        with self._news:
-            return list(self._disconnects)
-
     @property
     def errors(self) -> list[BaseException]:
+        """What the server itself failed at."""
         return list(self._errors)
-
-    @property
-    def open_connections(self) -> int:
-        with self._news:
-            return len(self._connections)
-
-    @property
-    def connections_opened(self) -> int:
-        """How many connections were accepted since the start or the last `reset`."""
-        with self._news:
-            return self._opened
-
-    @property
-    def idle_races(self) -> int:
-        """Requests that met a connection closing under them (`CloseIdle`)."""
-        with self._news:
-            return self._idle_races
-
-    def wait_for_request(self, timeout: float = 5.0) -> RecordedRequest:
-        """The next request that this method has not returned yet."""
-        return self._next("requests", self._requests, timeout)
-
-    def wait_for_disconnect(self, timeout: float = 5.0) -> Disconnect:
-        """The next time (not returned yet) that a peer left while its reply was under way."""
-        return self._next("disconnects", self._disconnects, timeout)
-
-    def wait_for_connections(self, count: int, timeout: float = 5.0) -> None:
-        """Until exactly `count` connections are open."""
-        with self._news:
-            if not self._news.wait_for(lambda: len(self._connections) == count, timeout):
-                raise TimeoutError(f"{len(self._connections)} connections are open, not {count}")
 
     # --- settings of the APIs -------------------------------------------------------
 
@@ -255,21 +202,20 @@ class FakeUpstream:
 
         A reset upon accepting may reach the client within its connect call or at its first read.
         """
-        self._call(self._end_connections(reset=reset))
-        if accept:
-            self._rejecting = reset
-            try:
-                yield
-            finally:
-                self._rejecting = None
-            return
-        self._call(self._stop_listening())
-        # Bound but not listening: the port stays ours, and connecting to it is refused.
-        placeholder = _bound_socket(self._port)
+        # First of all, so that connections which the loop is just accepting end, too.
+        self._rejecting = reset
+        placeholder: socket.socket | None = None
         try:
+            if not accept:
+                self._call(self._stop_listening())
+                # Bound but not listening: the port stays ours, and connecting to it is refused.
+                placeholder = _bound_socket(self._port)
+            self._call(self._end_connections(reset=reset))
             yield
         finally:
-            self._call(self._listen(placeholder))
+            self._rejecting = None
+            if placeholder:
+                self._call(self._listen(placeholder))
 
     def close_connections(self, *, reset: bool = False) -> None:
         """End all connections, busy or idle, from the server's side."""
@@ -314,44 +260,13 @@ class FakeUpstream:
         while connections & self._connections:
             await asyncio.sleep(0.001)
 
-    # --- in the loop: what connections report ---------------------------------------
+    # --- in the loop: what connections ask for --------------------------------------
 
     def connection_opened(self, connection: Connection) -> int:
-        with self._news:
-            self._connections.add(connection)
-            self._opened += 1
-            self._last_id += 1
-            number = self._last_id
-            self._news.notify_all()
+        number = self.note_opened(connection)
         if self._rejecting is not None:
             connection.close(reset=self._rejecting)
         return number
-
-    def connection_closed(self, connection: Connection) -> None:
-        with self._news:
-            self._connections.discard(connection)
-            self._news.notify_all()
-
-    def request_arrived(
-        self, method: str, target: str, headers: tuple[tuple[str, str], ...], body: bytes, connection_id: int
-    ) -> RecordedRequest:
-        with self._news:
-            request = RecordedRequest(
-                method, target, headers, body, time.monotonic(), connection_id, len(self._requests) + 1
-            )
-            self._requests.append(request)
-            self._news.notify_all()
-        return request
-
-    def peer_left(self, disconnect: Disconnect) -> None:
-        with self._news:
-            self._disconnects.append(disconnect)
-            self._news.notify_all()
-
-    def idle_race_lost(self) -> None:
-        with self._news:
-            self._idle_races += 1
-            self._news.notify_all()
 
     def broke(self, error: BaseException) -> None:
         self._errors.append(error)
@@ -383,14 +298,6 @@ class FakeUpstream:
     def _call(self, work: Any) -> None:
         assert self._loop is not None, "the fake upstream is not running"
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
-
-    def _next(self, name: str, items: list[_T], timeout: float) -> _T:
-        with self._news:
-            position = self._handed_out[name]
-            if not self._news.wait_for(lambda: len(items) > position, timeout):
-                raise TimeoutError(f"no more {name} within {timeout} s; seen so far: {position}")
-            self._handed_out[name] = position + 1
-            return items[position]
 
 
 def _bound_socket(port: int) -> socket.socket:

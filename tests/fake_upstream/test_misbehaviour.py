@@ -203,7 +203,7 @@ class TestWaiting:
         left_at = time.monotonic()
         peer.socket.close()
         disconnect = upstream.wait_for_disconnect()
-        assert 0 <= disconnect.at - left_at < 0.5
+        assert 0 <= disconnect.at - left_at < 2
         assert disconnect.request == upstream.requests[0]
         assert disconnect.bytes_written > 5
         upstream.wait_for_connections(0)
@@ -363,13 +363,13 @@ class TestConnections:
     def test_parts_of_a_reply_do_not_wait_for_acknowledgements(
         self, upstream: FakeUpstream, peer: Peer
     ) -> None:
-        upstream.script(TEN, times=20)
+        upstream.script(TEN, times=40)
         started = time.monotonic()
-        for _ in range(20):
+        for _ in range(40):
             peer.ask()
             peer.read_until(b"9")
         # Nagle's algorithm against a delayed acknowledgement costs 40 ms a reply.
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < 1.2
 
     def test_pipelined_requests_are_answered_in_order(self, upstream: FakeUpstream, peer: Peer) -> None:
         upstream.script(Reply(200, {}, b"first"), Reply(200, {}, b"second"))
@@ -405,6 +405,7 @@ class TestConnections:
         assert (len(upstream.requests), upstream.idle_races) == (1, 1)
 
     def test_refusing(self, upstream: FakeUpstream, peer: Peer) -> None:
+        upstream.wait_for_connections(1)
         with upstream.refuse_connections():
             assert peer.read() == (b"", "fin")
             with pytest.raises(ConnectionRefusedError):
