@@ -76,7 +76,7 @@ class _InflatedResponse:
         piece = inflater.decompress(self._packed, _PIECE)
         self._packed = inflater.unconsumed_tail or inflater.unused_data
         # A full piece may leave output behind inside zlib, with no input left.
-        self._has_more = bool(self._packed) or len(piece) == _PIECE
+        self._has_more = bool(self._packed) or (len(piece) == _PIECE and not inflater.eof)
         return piece
 
     def _window_bits(self) -> int:

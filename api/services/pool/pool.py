@@ -122,8 +122,7 @@ class PoolTransport:
 
 
 def _checked(response: Response) -> WireResponse:
-    if response.trouble is not None:
-        response.drop()
+    if not response.status and response.trouble is not None:
         raise response.trouble.failure()
     try:
         return inflated(response)
