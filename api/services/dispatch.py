@@ -13,7 +13,7 @@ from django.conf import settings
 from api.services import transport
 from api.services.demo import DemoTransport
 from api.services.exchange import Exchange, Inbound, ReadReply, open_exchange
-from api.services.providers.catalog import find_kind
+from api.services.providers.catalog import KINDS
 from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
@@ -334,7 +334,7 @@ def _next_credential(provider: ProviderRow) -> CredentialRow | None:
         return credentials[next(_turns[provider.id]) % len(credentials)]
     if not provider.requires_key:
         return None
-    variable = find_kind(provider.kind).key_variable
+    variable = KINDS[provider.kind].key_variable
     remedy = f"set {variable} in the environment or .env and restart, or " if variable else ""
     raise Failure(
         FailureKind.PROVIDER_NOT_CONFIGURED,

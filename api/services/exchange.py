@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
-from api.services.providers.catalog import find_kind
-from api.services.providers.headers import build_headers, join_url
-from api.services.providers.kinds import ProviderKind
+from api.services.providers.catalog import KINDS
+from api.services.providers.headers import join_url, request_headers
+from api.services.providers.kinds import Dialect, ProviderKind
 from api.services.translation.capabilities import find_capabilities, override
 from api.services.translation.conversation import ChatRequest, FinishReason, JsonObject, Reply
+from api.services.translation.dialects.anthropic_messages import amendments
 from api.services.translation.dialects.anthropic_messages import failures as anthropic_failures
 from api.services.translation.dialects.anthropic_messages import replies as anthropic_replies
-from api.services.translation.dialects.anthropic_messages import requests as anthropic_requests
+from api.services.translation.dialects.anthropic_messages.requests import encode_request
+from api.services.translation.dialects.anthropic_messages.target import Target
 from api.services.translation.dialects.anthropic_messages.stream import StreamDecoder
 from api.services.translation.dialects.openai_chat import failures as openai_failures
 from api.services.translation.dialects.openai_chat import replies as openai_replies
@@ -28,7 +30,7 @@ from api.services.translation.dialects.openai_chat.relay import StreamRelay
 from api.services.translation.dialects.openai_chat.stream import StreamEncoder
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json, load_json
-from api.services.translation.quirks import Quirks
+from api.services.translation.quirks import override_quirks
 from api.services.translation.streams import StreamTranslator, TranslatedStream
 from api.services.translation.usage import Usage
 from api.services.wire import WireRequest
@@ -94,8 +96,8 @@ def open_exchange(
     Raises:
         Failure: the request cannot be put into the upstream's dialect.
     """
-    kind = find_kind(deployment.provider.kind)
-    if kind.dialect == "openai_chat":
+    kind = KINDS[deployment.provider.kind]
+    if kind.dialect is Dialect.OPENAI_CHAT:
         return _open_relay(inbound, deployment, kind, secret)
     return _open_translation(inbound, model, deployment, kind, secret)
 
@@ -144,7 +146,7 @@ def _open_relay(
     relayed = openai_requests.relay_request(
         inbound.body,
         upstream_id=deployment.upstream_id,
-        quirks=Quirks(**(kind.quirk_defaults() | dict(deployment.provider.quirks))),
+        quirks=override_quirks(kind.quirks, deployment.provider.quirks),
         wants_usage=True,
     )
     return _Relay(
@@ -182,7 +184,7 @@ class _Translation:
         if not anthropic_replies.is_paused(message):
             return None
         return replace(
-            self._resend(anthropic_requests.continue_turn(self.sent, message["content"])),
+            self._resend(amendments.continue_turn(self.sent, message["content"])),
             earlier=self._joined(message),
         )
 
@@ -199,14 +201,17 @@ class _Translation:
         return reply if self.earlier is None else anthropic_replies.join_replies(self.earlier, reply)
 
     def amend(self, failure: Failure) -> Exchange | None:
-        if not anthropic_failures.is_invalid_signature(failure):
-            return None
-        # The thoughts were bound to a conversation that has changed since. Leaving all of
-        # them out is legal; changing one is not.
-        return replace(
-            self._resend(anthropic_requests.without_thinking(self.sent)),
-            ignored=(*self.ignored, "thinking_blocks"),
-        )
+        if anthropic_failures.is_invalid_signature(failure):
+            # The thoughts were bound to a conversation that has changed since. Leaving all
+            # of them out is legal; changing one is not.
+            return replace(
+                self._resend(amendments.without_thinking(self.sent)),
+                ignored=(*self.ignored, "thinking_blocks"),
+            )
+        shrunk = amendments.shrink_max_tokens(self.sent, failure.message)
+        if shrunk is not None:
+            return replace(self._resend(shrunk), ignored=(*self.ignored, "max_tokens"))
+        return None
 
     def _resend(self, body: JsonObject) -> _Translation:
         return replace(self, sent=body, wire=replace(self.wire, body=dump_json(body)))
@@ -216,9 +221,9 @@ def _open_translation(
     inbound: Inbound, model: ModelRow, deployment: DeploymentRow, kind: ProviderKind, secret: str | None
 ) -> Exchange:
     request = inbound.request
-    encoded = anthropic_requests.encode_request(
+    encoded = encode_request(
         request,
-        anthropic_requests.Target(
+        Target(
             upstream_id=deployment.upstream_id,
             capabilities=override(find_capabilities(deployment.upstream_id), deployment.capabilities),
             default_max_tokens=model.default_max_output_tokens,
@@ -254,14 +259,22 @@ def _wire(
     betas: tuple[str, ...],
 ) -> WireRequest:
     provider = deployment.provider
+    base_url = provider.base_url or kind.default_base_url
+    if not base_url:
+        raise Failure(
+            FailureKind.PROVIDER_NOT_CONFIGURED,
+            f"The provider `{provider.name}` has no base URL. The operator sets it in the admin "
+            "(/admin/routing/provider/).",
+        )
     return WireRequest(
-        url=join_url(provider.base_url or kind.base_url, kind.path),
-        headers=build_headers(
+        url=join_url(kind, base_url),
+        headers=request_headers(
             kind,
-            secret=secret,
-            client_headers=inbound.headers,
-            extra_headers=provider.header_values(),
+            secret,
+            client=inbound.headers,
             betas=betas,
+            extra=provider.header_values(),
+            is_stream=body.get("stream") is True,
         ),
         body=dump_json(body),
     )

@@ -16,7 +16,7 @@ class ModelListView(ApiView):
 
     async def get(self, request: ApiRequest) -> HttpResponse:
         models = [
-            encode_model(id=listed.id, created=listed.created, owned_by=listed.owned_by)
+            encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)
             for listed in gateway.list_models()
         ]
         return HttpResponse(dump_json(encode_model_list(models)), content_type="application/json")
@@ -28,6 +28,6 @@ class ModelView(ApiView):
     async def get(self, request: ApiRequest, model_id: str) -> HttpResponse:
         listed = gateway.find_model(model_id)
         return HttpResponse(
-            dump_json(encode_model(id=listed.id, created=listed.created, owned_by=listed.owned_by)),
+            dump_json(encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)),
             content_type="application/json",
         )

@@ -27,6 +27,7 @@ from routing.models import Alias, Deployment, Provider, ServedModel
 for kind, names in json.loads(sys.stdin.read()).items():
     provider = Provider.objects.get(name=kind)
     for name in names:
+        Alias.objects.filter(name=name).delete()
         model, created = ServedModel.objects.get_or_create(public_id=name)
         if created:
             Deployment.objects.create(model=model, provider=provider, upstream_id=name)

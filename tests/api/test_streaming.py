@@ -174,8 +174,10 @@ def test_a_client_that_leaves_while_waiting_frees_its_upstream_too(
 def test_a_failure_before_the_first_output_is_a_plain_http_error(
     server: LiveServer, upstream: FakeUpstream, model: str
 ) -> None:
-    overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-    upstream.script(Events([overloaded]) if model.startswith("claude") else Json(503, overloaded))
+    error = {"type": "overloaded_error", "message": "Overloaded"}
+    upstream.script(
+        Events([{"type": "error", "error": error}]) if model.startswith("claude") else Json(503, {"error": error})
+    )
     answer = chat(server.url, say(model, stream=True))
     assert answer.status == 503
     assert answer.headers["content-type"] == "application/json"

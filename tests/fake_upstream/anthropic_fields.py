@@ -70,12 +70,11 @@ def check_tag(value: Any, tags: Mapping[str, Any] | tuple[str, ...], path: str) 
     if "type" not in value:
         raise Rejected(f"{path}.type: Field required")
     tag = value["type"]
-    if tag not in tags:
+    if not isinstance(tag, str) or tag not in tags:
         expected = ", ".join(f"'{name}'" for name in tags)
         raise Rejected(
             f"{path}: Input tag '{tag}' found using 'type' does not match any of the expected tags: {expected}"
         )
-    assert isinstance(tag, str)
     return tag
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from tests.fake_upstream.rejection import Rejected
+from tests.fake_upstream.schema_soundness import find_fault, inner_schemas
 
-_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _SUPPORTED = frozenset(
     {
@@ -31,30 +30,12 @@ _SUPPORTED = frozenset(
         "$id",
     }
 )
-_BRANCHES = ("anyOf", "oneOf", "allOf")
 
 
 def check_json_schema(schema: Any, path: str) -> None:
     """That a tool's schema is a JSON Schema at all."""
-    if isinstance(schema, bool):
-        return
-    is_sound = isinstance(schema, dict)
-    if is_sound:
-        kinds = schema.get("type", "object")
-        kinds = kinds if isinstance(kinds, list) else [kinds]
-        required = schema.get("required", [])
-        is_sound = (
-            all(kind in _TYPES for kind in kinds)
-            and isinstance(required, list)
-            and all(isinstance(name, str) for name in required)
-            and isinstance(schema.get("properties", {}), dict)
-            and isinstance(schema.get("enum", []), list)
-            and all(isinstance(schema.get(keyword, []), list) for keyword in _BRANCHES)
-        )
-    if not is_sound:
+    if find_fault(schema):
         raise Rejected(f"{path}: JSON schema is invalid. It must match JSON Schema draft 2020-12")
-    for inner in _inner_schemas(schema):
-        check_json_schema(inner, path)
 
 
 def check_output_schema(schema: Any, path: str) -> None:
@@ -74,7 +55,7 @@ def count_loose_parameters(schema: Any) -> tuple[int, int]:
         for inner in properties.values()
         if isinstance(inner, dict) and (isinstance(inner.get("type"), list) or "anyOf" in inner)
     )
-    for inner in _inner_schemas(schema):
+    for inner in inner_schemas(schema):
         more = count_loose_parameters(inner)
         optional, unions = optional + more[0], unions + more[1]
     return optional, unions
@@ -102,7 +83,7 @@ def _check_compilable(schema: Any, root: Any, path: str, followed: tuple[str, ..
     is_object = kinds == "object" or (isinstance(kinds, list) and "object" in kinds) or "properties" in schema
     if is_object and schema.get("additionalProperties") is not False:
         raise Rejected(f"{path}: For 'object' type, 'additionalProperties' must be explicitly set to false")
-    for inner in _inner_schemas(schema):
+    for inner in inner_schemas(schema):
         _check_compilable(inner, root, path, followed)
 
 
@@ -119,12 +100,3 @@ def _check_reference(schema: dict[str, Any], root: Any, path: str, followed: tup
     if target is None:
         raise Rejected(f"{path}: $ref '{reference}' cannot be resolved")
     _check_compilable(target, root, path, (*followed, reference))
-
-
-def _inner_schemas(schema: dict[str, Any]) -> Iterator[Any]:
-    for keyword in ("properties", "$defs", "definitions"):
-        yield from (schema.get(keyword) or {}).values()
-    if "items" in schema:
-        yield schema["items"]
-    for keyword in _BRANCHES:
-        yield from schema.get(keyword) or []

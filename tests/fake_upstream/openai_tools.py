@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.fake_upstream.openai_wording import Shape, bad_value, check_shape, require
 from tests.fake_upstream.rejection import Rejected
+from tests.fake_upstream.schema_soundness import find_fault
 
 _NAME = "^[a-zA-Z0-9_-]+$"
 
@@ -43,7 +44,7 @@ def check_tool_choice(body: dict[str, Any]) -> None:
         case str():
             raise bad_value(choice, "tool_choice", ("none", "auto", "required"))
         case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required", "tools": [*allowed]}}:
-            wanted = [tool.get(tool.get("type", ""), {}).get("name") for tool in allowed]
+            wanted = [_allowed_name(tool) for tool in allowed]
         case {"type": "function", "function": {"name": str(name)}} | {
             "type": "custom",
             "custom": {"name": str(name)},
@@ -79,8 +80,27 @@ def check_response_format(body: dict[str, Any]) -> None:
         name = require(definition, "name", path)
         _check_name(name, f"{path}.name")
         check_shape(require(definition, "schema", path), f"{path}.schema", Shape("object"))
+        _check_sound(
+            definition["schema"], f"response_format '{name}'", "response_format", "invalid_json_schema"
+        )
         if definition.get("strict"):
             _check_strict(definition["schema"], f"response_format '{name}'", "response_format", ())
+
+
+def _allowed_name(tool: Any) -> str:
+    match tool:
+        case {"type": "function", "function": {"name": str(name)}} | {
+            "type": "custom",
+            "custom": {"name": str(name)},
+        }:
+            return name
+    raise Rejected("Invalid value for 'tool_choice'.", param="tool_choice", code="invalid_value")
+
+
+def _check_sound(schema: Any, what: str, param: str, code: str) -> None:
+    fault = find_fault(schema)
+    if fault:
+        raise Rejected(f"Invalid schema for {what}: {fault}.", param=param, code=code)
 
 
 def _check_definition(definition: dict[str, Any], path: str) -> None:
@@ -90,6 +110,7 @@ def _check_definition(definition: dict[str, Any], path: str) -> None:
     if schema is None:
         return
     check_shape(schema, f"{path}.parameters", Shape("object"))
+    _check_sound(schema, f"function '{name}'", f"{path}.parameters", "invalid_function_parameters")
     kind = schema.get("type", "object" if not schema else None)
     if kind != "object":
         raise Rejected(

@@ -168,7 +168,8 @@ class Failure(Exception):
     `retry_after` is in seconds. `upstream_status` and `upstream_request_id` are for the
     log and the response headers, `upstream_message` (scrubbed) for the log alone: it is
     there when the client is told something else. `body` is an upstream's own error body
-    that is relayed (already scrubbed).
+    that is relayed (already scrubbed). `headers` go out with the answer beside those that
+    the other values make.
     """
 
     def __init__(
@@ -186,6 +187,7 @@ class Failure(Exception):
         upstream_request_id: str | None = None,
         upstream_message: str | None = None,
         body: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         spec = FAILURES[kind]
@@ -201,6 +203,7 @@ class Failure(Exception):
         self.upstream_request_id = upstream_request_id
         self.upstream_message = upstream_message
         self.body = body
+        self.headers: Mapping[str, str] = {} if headers is None else headers
 
     @property
     def spec(self) -> FailureSpec:

@@ -23,6 +23,7 @@ from uvicorn.supervisors import Multiprocess
 from proxy_site import env
 from proxy_site.server import server_config
 from routing import lookup
+from routing.domain.kinds import KINDS
 
 
 class Command(BaseCommand):
@@ -100,10 +101,7 @@ class Command(BaseCommand):
             elif not provider.requires_key:
                 state = "needs no key"
             else:
-                state = "no key yet: set " + {
-                    "openai": "OPENAI_API_KEY",
-                    "anthropic": "ANTHROPIC_API_KEY",
-                }.get(provider.kind, "one in the admin")
+                state = f"no key yet: set {KINDS[provider.kind].key_variable or 'one in the admin'}"
             lines.append(f"  {provider.name:<10} {state}")
         lines.append("")
         self.stdout.write("\n".join(lines))
@@ -120,7 +118,7 @@ class Command(BaseCommand):
         server = uvicorn.Server(config)
         with contextlib.suppress(KeyboardInterrupt):
             if workers > 1:
-                Multiprocess(config, target=server.run, sockets=[listener]).run()
+                Multiprocess(config, sockets=[listener]).run()
             else:
                 server.run(sockets=[listener])
         if workers == 1 and not server.started:

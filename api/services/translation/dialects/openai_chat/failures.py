@@ -95,7 +95,7 @@ def encode_stream_failure(failure: Failure) -> bytes:
 
 def encode_failure_headers(failure: Failure) -> dict[str, str]:
     """The headers that go with an error: advice for the client's SDK, the upstream's id for support."""
-    headers: dict[str, str] = {}
+    headers = dict(failure.headers)
     if failure.retry_after is not None and failure.retry_after > 0:
         headers["retry-after"] = str(math.ceil(failure.retry_after))
     if failure.should_retry is not None:
