@@ -12,6 +12,7 @@ from typing import Any, Final
 from api.services.translation.capabilities import EFFORTS
 from api.services.translation.conversation import JsonObject
 from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.ignored import Ignored
 
 _COPIED: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "container": ((str, dict), "one of a string or object"),
@@ -21,6 +22,8 @@ _COPIED: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "mcp_servers": ((list,), "an array of objects"),
 }
 _SPEEDS: Final = ("standard", "fast")
+_THINKING_FIELDS: Final = frozenset({"type", "budget_tokens", "display", "block_binding"})
+_CONFIG_FIELDS: Final = frozenset({"effort", "format", "task_budget"})
 _THINKING: Final = ("enabled", "adaptive", "disabled", "between_tools")
 
 
@@ -40,12 +43,13 @@ def copy_extensions(extensions: JsonObject) -> JsonObject:
     return copied
 
 
-def read_thinking(extensions: JsonObject) -> JsonObject | None:
+def read_thinking(extensions: JsonObject, ignored: Ignored) -> JsonObject | None:
+    """The client's own `thinking`, whole or refused."""
     thinking = extensions.get("thinking")
     if thinking is None:
         return None
     _expect(isinstance(thinking, dict), "thinking", "an object")
-    thinking = {name: value for name, value in thinking.items() if value is not None}
+    thinking = _known(thinking, _THINKING_FIELDS, "thinking.", ignored)
     if thinking.get("type") not in _THINKING:
         raise _refusal("thinking.type", f"expected one of {', '.join(_THINKING)}")
     if thinking["type"] == "enabled":
@@ -55,18 +59,20 @@ def read_thinking(extensions: JsonObject) -> JsonObject | None:
     return thinking
 
 
-def read_output_config(extensions: JsonObject) -> JsonObject:
+def read_output_config(extensions: JsonObject, ignored: Ignored) -> JsonObject:
+    """The keys of the client's own `output_config`; what it does not name is still ours to set."""
     config = extensions.get("output_config")
     if config is None:
         return {}
     _expect(isinstance(config, dict), "output_config", "an object")
-    config = {name: value for name, value in config.items() if value is not None}
+    config = _known(config, _CONFIG_FIELDS, "output_config.", ignored)
     if config.get("effort", "low") not in EFFORTS:
         raise _refusal("output_config.effort", f"expected one of {', '.join(EFFORTS)}")
     wanted = config.get("format")
     if wanted is not None:
         is_schema = isinstance(wanted, dict) and wanted.get("type") == "json_schema"
         _expect(is_schema and isinstance(wanted.get("schema"), dict), "output_config.format", "a JSON schema")
+        config["format"] = _known(wanted, frozenset({"type", "schema"}), "output_config.format.", ignored)
     return config
 
 
@@ -76,6 +82,12 @@ def read_top_k(extensions: JsonObject) -> int | None:
         return None
     _expect(_is_integer(top_k), "top_k", "an integer")
     return int(top_k)
+
+
+def _known(source: JsonObject, known: frozenset[str], prefix: str, ignored: Ignored) -> JsonObject:
+    """What upstream knows of an object: a field that it does not know would fail the whole request."""
+    ignored.add_unknown(source, known, prefix)
+    return {name: value for name, value in source.items() if name in known and value is not None}
 
 
 def _is_integer(value: Any) -> bool:

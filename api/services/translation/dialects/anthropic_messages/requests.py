@@ -86,7 +86,7 @@ def encode_request(request: ChatRequest, target: Target) -> EncodedRequest:
     if reasoning.thinking is not None:
         body["thinking"] = reasoning.thinking
     output_config = {"effort": reasoning.effort, "format": wanted_format.output}
-    output_config |= read_output_config(request.extensions)
+    output_config |= read_output_config(request.extensions, ignored)
     output_config = {name: value for name, value in output_config.items() if value is not None}
     if output_config:
         body["output_config"] = output_config
@@ -117,7 +117,7 @@ def _reasoning(
     ignored: Ignored,
 ) -> Reasoning:
     """The client's own `thinking` beats an effort; a budget yields to what it cannot go together with."""
-    explicit = read_thinking(request.extensions)
+    explicit = read_thinking(request.extensions, ignored)
     if explicit is not None:
         reasoning, param = Reasoning(explicit), "thinking"
     else:
