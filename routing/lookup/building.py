@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models import Model
 
 from routing.domain.capabilities import problem_with_overrides
@@ -48,13 +48,19 @@ class VersionStamp:
     changed_at: datetime
 
 
-NO_VERSION = VersionStamp(0, datetime.min)
+class NotMigrated(OperationalError):
+    """There are tables and no version: the first migration is under way, or was cut off."""
+
+    def __init__(self) -> None:
+        super().__init__("the configuration has no version yet: `python manage.py migrate` has not ended")
 
 
 def read_version(using: str) -> VersionStamp:
-    """The version that is committed now. One indexed row."""
+    """The version that is committed now. One indexed row. Raises `DatabaseError`."""
     row = ConfigVersion.objects.using(using).values_list("version", "changed_at").filter(id=1).first()
-    return NO_VERSION if row is None else VersionStamp(*row)
+    if row is None:
+        raise NotMigrated
+    return VersionStamp(*row)
 
 
 def build_table(using: str) -> tuple[VersionStamp, RoutingTable]:
