@@ -1,0 +1,66 @@
+"""Limits counted by this process alone. Exact, and gone with the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from api.services.limits.leases import UNLIMITED, Lease
+from api.services.limits.wording import encode_headers, to_failure
+from routing.domain.limits import Book, Scope
+
+
+def monotonic_microseconds() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class MemoryLimiter:
+    """A `Limiter` without a server. `workers` processes that do so divide each limit among them."""
+
+    def __init__(self, workers: int = 1, clock: Callable[[], int] = monotonic_microseconds) -> None:
+        self._book = Book(workers)
+        self._clock = clock
+
+    async def acquire(self, scopes: Sequence[Scope]) -> Lease:
+        return self.take(scopes)
+
+    def take(self, scopes: Sequence[Scope]) -> Lease:
+        """`acquire`, which waits for nothing here."""
+        if not scopes:
+            return UNLIMITED
+        now = self._clock()
+        refusal = self._book.reserve(scopes, now)
+        if refusal is not None:
+            raise to_failure(refusal, self._book.standings(scopes, now))
+        return _MemoryLease(self._book, scopes, self._clock)
+
+    async def close(self) -> None:
+        pass
+
+
+class _MemoryLease:
+    __slots__ = ("_book", "_clock", "_is_released", "_is_settled", "_scopes")
+
+    def __init__(self, book: Book, scopes: Sequence[Scope], clock: Callable[[], int]) -> None:
+        self._book = book
+        self._scopes = scopes
+        self._clock = clock
+        self._is_settled = False
+        self._is_released = False
+
+    def settle(self, tokens: int) -> None:
+        if not self._is_settled:
+            self._is_settled = True
+            self._book.settle(self._scopes, tokens, self._clock())
+
+    def release(self) -> None:
+        if not self._is_released:
+            self._is_released = True
+            self._book.release(self._scopes)
+
+    def headers(self) -> dict[str, str]:
+        return encode_headers(self._book.standings(self._scopes, self._clock()))
+
+    def __del__(self) -> None:
+        # A request that was lost on its way must not take its slot along for good.
+        self.release()
