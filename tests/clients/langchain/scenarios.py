@@ -20,9 +20,7 @@ PIXEL = base64.b64encode(
 
 
 def chat_model(model: str, **settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(
-        model=model, base_url=BASE_URL, api_key=API_KEY, max_retries=0, timeout=20, **settings
-    )
+    return ChatOpenAI(model=model, base_url=BASE_URL, api_key=API_KEY, max_retries=0, timeout=20, **settings)
 
 
 @tool
