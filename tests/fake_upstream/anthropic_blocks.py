@@ -94,14 +94,14 @@ _MAX_IMAGE = 10 * 1024 * 1024
 MAX_CACHE_MARKS = 4
 
 
-def check_block(block: Any, path: str, *, has_betas: bool) -> str:
+def check_block(block: Any, path: str, *, has_files: bool) -> str:
     """One block of a turn; returns its type."""
     kind = check_tag(block, _BLOCKS, path)
     if kind == "tool_reference":
         check_tag(block, tuple(name for name in _BLOCKS if name != kind), path)
-    _check_shape(block, kind, path, has_betas=has_betas)
+    _check_shape(block, kind, path, has_files=has_files)
     if kind == "tool_result":
-        _check_result(block, path, has_betas=has_betas)
+        _check_result(block, path, has_files=has_files)
     return kind
 
 
@@ -125,39 +125,39 @@ def check_cache_control(body: dict[str, Any]) -> None:
         raise Rejected(f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.")
 
 
-def _check_shape(block: dict[str, Any], kind: str, path: str, *, has_betas: bool) -> None:
+def _check_shape(block: dict[str, Any], kind: str, path: str, *, has_files: bool) -> None:
     if kind == "text":
         check_text(block, path, "messages")
         return
     check_fields(block, {"type": _TYPE, **_BLOCKS[kind]}, f"{path}.{kind}")
     if kind == "image":
-        _check_image(block["source"], f"{path}.image.source", has_betas=has_betas)
+        _check_image(block["source"], f"{path}.image.source", has_files=has_files)
     elif kind == "document":
-        _check_document(block["source"], f"{path}.document.source", has_betas=has_betas)
+        _check_document(block["source"], f"{path}.document.source", has_files=has_files)
 
 
-def _check_result(block: dict[str, Any], path: str, *, has_betas: bool) -> None:
+def _check_result(block: dict[str, Any], path: str, *, has_files: bool) -> None:
     content = block.get("content", "")
     if isinstance(content, str):
         return
     for index, inner in enumerate(content):
         here = f"{path}.tool_result.content.{index}"
         kind = check_tag(inner, _IN_TOOL_RESULT, here)
-        _check_shape(inner, kind, here, has_betas=has_betas)
+        _check_shape(inner, kind, here, has_files=has_files)
         if block.get("is_error") and kind != "text":
             raise Rejected(f"{path}.tool_result: all content must be type `text` if `is_error` is true")
 
 
-def _check_image(source: Any, path: str, *, has_betas: bool) -> None:
-    tag = _check_source(source, _IMAGE_SOURCES, path, has_betas=has_betas)
+def _check_image(source: Any, path: str, *, has_files: bool) -> None:
+    tag = _check_source(source, _IMAGE_SOURCES, path, has_files=has_files)
     if tag == "base64":
         _check_base64(source["data"], f"{path}.base64.data")
         if len(source["data"]) > _MAX_IMAGE:
             raise Rejected(f"{path}.base64: image exceeds 10 MB maximum: {len(source['data'])} bytes")
 
 
-def _check_document(source: Any, path: str, *, has_betas: bool) -> None:
-    tag = _check_source(source, _DOCUMENT_SOURCES, path, has_betas=has_betas)
+def _check_document(source: Any, path: str, *, has_files: bool) -> None:
+    tag = _check_source(source, _DOCUMENT_SOURCES, path, has_files=has_files)
     if tag == "base64":
         _check_base64(source["data"], f"{path}.base64.data")
     elif tag == "text" and not source["data"].strip():
@@ -165,11 +165,11 @@ def _check_document(source: Any, path: str, *, has_betas: bool) -> None:
     elif tag == "content" and isinstance(source["content"], list):
         for index, inner in enumerate(source["content"]):
             here = f"{path}.content.content.{index}"
-            _check_shape(inner, check_tag(inner, ("text", "image"), here), here, has_betas=has_betas)
+            _check_shape(inner, check_tag(inner, ("text", "image"), here), here, has_files=has_files)
 
 
-def _check_source(source: Any, sources: dict[str, dict[str, Field]], path: str, *, has_betas: bool) -> str:
-    tags = tuple(name for name in sources if name != "file" or has_betas)
+def _check_source(source: Any, sources: dict[str, dict[str, Field]], path: str, *, has_files: bool) -> str:
+    tags = tuple(name for name in sources if name != "file" or has_files)
     tag = check_tag(source, tags, path)
     check_fields(source, {"type": _TYPE, **sources[tag]}, f"{path}.{tag}")
     if tag == "url" and not source["url"].startswith("https://"):

@@ -50,10 +50,11 @@ _TOP_LEVEL = {
     "speed": string("standard", "fast", nullable=True),
     "user_profile_id": string(),
 }
+# Which beta admits which field, by the beta's name without its date.
 _BETA_FIELDS = {
-    "context_management": Field(("dictionary",), nullable=True),
-    "mcp_servers": Field(("list",)),
-    "output_format": Field(("dictionary",), nullable=True),
+    "context_management": ("context-management", Field(("dictionary",), nullable=True)),
+    "mcp_servers": ("mcp-client", Field(("list",))),
+    "output_format": ("structured-outputs", Field(("dictionary",), nullable=True)),
 }
 _NOT_COUNTED = (
     "max_tokens",
@@ -86,10 +87,9 @@ def check_request(
     """The body, when the API would take it; `Rejected` otherwise."""
     version = _check_headers(request)
     body = _parse(request.body)
-    betas = [name.strip() for value in request.header_values("anthropic-beta") for name in value.split(",")]
+    betas = _betas(request)
     fields = {**_TOP_LEVEL}
-    if betas:
-        fields |= _BETA_FIELDS
+    fields |= {name: field for name, (beta, field) in _BETA_FIELDS.items() if beta in betas}
     if version < "2026-10-21":
         fields |= _SAMPLING
     if counting:
@@ -102,18 +102,24 @@ def check_request(
         raise Rejected(f"model: {model}", status=404, type="not_found_error")
     row = capabilities_of(model)
     _check_system(body)
-    check_tools(body, row, has_betas=bool(betas))
-    check_turns(body, row, version=version, has_betas=bool(betas))
+    check_tools(body, row)
+    check_turns(body, row, version=version, has_files="files-api" in betas)
     if settings.verify_signatures:
         check_signatures(body, row, signatures)
     check_tool_choice(body, row)
-    check_thinking(body, row, has_betas=bool(betas))
+    check_thinking(body, row, has_binding="thinking-binding-controls" in betas)
     _check_output_config(body, row)
     _check_rest(body)
     _check_limits(body, row)
     _check_sampling(body, row)
     check_cache_control(body)
     return body
+
+
+def _betas(request: RecordedRequest) -> set[str]:
+    """The betas asked for, without their dates."""
+    names = ",".join(request.header_values("anthropic-beta")).split(",")
+    return {re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name.strip()) for name in names}
 
 
 def _check_headers(request: RecordedRequest) -> str:

@@ -27,13 +27,13 @@ _REFUSALS = {
 }
 
 
-def check_thinking(body: dict[str, Any], row: Capabilities, *, has_betas: bool) -> None:
+def check_thinking(body: dict[str, Any], row: Capabilities, *, has_binding: bool) -> None:
     thinking = body.get("thinking")
     if thinking is None:
         return
     tag = check_tag(thinking, _CONFIGS, "thinking")
     fields = {"type": string(required=True), **_CONFIGS[tag]}
-    if has_betas and tag == "adaptive":
+    if has_binding and tag == "adaptive":
         fields |= _BETA
     check_fields(thinking, fields, f"thinking.{tag}")
     if tag not in row.thinking:

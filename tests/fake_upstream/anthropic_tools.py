@@ -56,7 +56,7 @@ _CHOICES = {
 _MAX_STRICT, _MAX_OPTIONAL, _MAX_UNIONS = 20, 24, 16
 
 
-def check_tools(body: dict[str, Any], row: Capabilities, *, has_betas: bool) -> None:
+def check_tools(body: dict[str, Any], row: Capabilities) -> None:
     tools = body.get("tools") or []
     for index, tool in enumerate(tools):
         path = f"tools.{index}"

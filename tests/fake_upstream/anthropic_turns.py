@@ -28,12 +28,12 @@ class _Turn:
     """With the path of each."""
 
 
-def check_turns(body: dict[str, Any], row: Capabilities, *, version: str, has_betas: bool) -> None:
+def check_turns(body: dict[str, Any], row: Capabilities, *, version: str, has_files: bool) -> None:
     messages = body["messages"]
     if not messages:
         raise Rejected("messages: at least one message is required")
     for index, message in enumerate(messages):
-        _check_message(message, index, is_last=index == len(messages) - 1, has_betas=has_betas)
+        _check_message(message, index, is_last=index == len(messages) - 1, has_files=has_files)
         _check_role(messages, index, row, version=version)
     turns = _merged(messages)
     if turns[0].role != "user":
@@ -48,7 +48,7 @@ def check_turns(body: dict[str, Any], row: Capabilities, *, version: str, has_be
     _check_thinking_first(turns, body.get("thinking") or {})
 
 
-def _check_message(message: Any, index: int, *, is_last: bool, has_betas: bool) -> None:
+def _check_message(message: Any, index: int, *, is_last: bool, has_files: bool) -> None:
     path = f"messages.{index}"
     check_fields(message, _MESSAGE, path)
     content, role = message["content"], message["role"]
@@ -64,7 +64,7 @@ def _check_message(message: Any, index: int, *, is_last: bool, has_betas: bool) 
         return
     for number, block in enumerate(content):
         here = f"{path}.content.{number}"
-        kind = check_block(block, here, has_betas=has_betas)
+        kind = check_block(block, here, has_files=has_files)
         if role == "system" and kind != "text":
             raise Rejected(f"{here}: only text blocks are permitted in `system` messages")
         if role == "user" and kind in _ONLY_ASSISTANT:

@@ -388,12 +388,14 @@ class TestEnvelope:
         assert send(inside).status_code == 200
         assert "`document` blocks can only be in `user`" in error_of(send(inside, **newest))[2]
 
-    def test_beta_fields_need_a_beta_header(self, send: Send) -> None:
+    def test_beta_fields_need_their_beta(self, send: Send) -> None:
         fields = {
             "mcp_servers": [],
             **said({"type": "image", "source": {"type": "file", "file_id": "file_1"}}),
         }
-        assert send(fields, anthropic_beta="mcp-client-2026,files-api-2025-04-14").status_code == 200
+        assert "Input tag 'file' found" in error_of(send(fields, anthropic_beta="mcp-client-2025-11-20"))[2]
+        both = "mcp-client-2025-11-20, files-api-2025-04-14"
+        assert send(fields, anthropic_beta=both).status_code == 200
 
     def test_retired_models(self, upstream: FakeUpstream, send: Send) -> None:
         upstream.retired_models.add("claude-opus-4-5")
