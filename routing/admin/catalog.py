@@ -173,7 +173,9 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
         )
         if not self.has_delete_permission(request, model) or not can_change_aliases:
             raise PermissionDenied
-        form = ModelDeletionForm(request.POST or None, model=model, alias_count=len(aliases))
+        form = ModelDeletionForm(
+            request.POST if request.method == "POST" else None, model=model, alias_count=len(aliases)
+        )
         if request.method == "POST" and form.is_valid():
             return self._delete_with_aliases(request, model, aliases, form.chosen_target)
         return TemplateResponse(

@@ -160,7 +160,7 @@ class ProviderAdmin(RoutingAdmin[Provider]):
             "routing.delete_deployment"
         ):
             raise PermissionDenied
-        form = ProviderDeletionForm(request.POST or None)
+        form = ProviderDeletionForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             name = str(provider)
             with transaction.atomic():
