@@ -34,6 +34,10 @@ class NoNode(Exception):
     """There is no usable node or npm on this machine; the text says what is missing."""
 
 
+class EnvironmentNotMade(Exception):
+    """The packages of a lock could not be installed; the text begins with a line that says why."""
+
+
 def python_environment(name: str) -> Path:
     """The interpreter of an environment that holds exactly what `<name>/requirements.txt` locks."""
     lock = LOCKS / name / "requirements.txt"
@@ -114,7 +118,8 @@ def _run(command: list[str], cwd: Path | None = None) -> None:
         command, cwd=cwd, env=_clean_environment(), capture_output=True, text=True, timeout=INSTALL_SECONDS
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        said = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}".strip()
+        raise EnvironmentNotMade(f"{' '.join(command[:4])} … failed\n{said}")
 
 
 def _clean_environment() -> dict[str, str]:

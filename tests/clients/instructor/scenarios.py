@@ -50,6 +50,10 @@ def json_schema(model: str) -> Any:
     return _asked(model, instructor.Mode.JSON_SCHEMA)
 
 
+def json_mode(model: str) -> Any:
+    return _asked(model, instructor.Mode.JSON)
+
+
 def partial_stream(model: str) -> Any:
     """The growing values, as `create_partial` shows them."""
     stream = client(instructor.Mode.TOOLS).create_partial(
@@ -112,6 +116,7 @@ if __name__ == "__main__":
         tools,
         tools_strict,
         json_schema,
+        json_mode,
         partial_stream,
         iterable_stream,
         parallel_tools,

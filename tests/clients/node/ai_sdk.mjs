@@ -142,7 +142,7 @@ await serve('ai', {
   ...prefixed('official', scenariosOf(official.chat)),
   compatible_json: async (model) => {
     const output = Output.object({ schema: Visit });
-    const request = { model: plain(model), maxRetries: 0, prompt: 'A trip to Rome', output };
+    const request = { model: plain(model), maxRetries: 0, prompt: 'A trip to Rome, as JSON', output };
     return (await generateText(request)).output;
   },
 });

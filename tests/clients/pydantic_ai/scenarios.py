@@ -11,7 +11,7 @@ from pydantic_ai import Agent, BinaryContent, NativeOutput, PromptedOutput, Tool
 from pydantic_ai.messages import ModelResponse, ThinkingPart, ToolCallPart
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
-from scenario_runner import API_KEY, BASE_URL, serve
+from scenario_runner import API_KEY, BASE_URL, describe, serve
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6364"
@@ -111,8 +111,7 @@ async def native_output(model: str) -> Any:
 
 
 async def prompted_output(model: str) -> Any:
-    result = await agent(model, output_type=PromptedOutput(dict[str, Any])).run("Hello there!")
-    return result.output
+    return await _structured(model, PromptedOutput(Visit))
 
 
 async def tool_output_stream(model: str) -> Any:
@@ -143,6 +142,17 @@ async def reasoning_stream(model: str) -> Any:
         return {"output": output, "thoughts": thoughts_in(result.all_messages())}
 
 
+async def broken_stream(model: str) -> Any:
+    seen = ""
+    try:
+        async with agent(model).run_stream("Hello there!") as result:
+            async for text in result.stream_text(delta=True, debounce_by=None):
+                seen += text
+    except Exception as error:
+        return {"content": seen, "error": describe(error)}
+    return {"content": seen, "error": None}
+
+
 async def at_once(model: str) -> Any:
     made = agent(model)
     results = await asyncio.gather(*(made.run(f"Hello number {number}!") for number in range(8)))
@@ -164,5 +174,6 @@ if __name__ == "__main__":
         image,
         reasoning_loop,
         reasoning_stream,
+        broken_stream,
         at_once,
     )

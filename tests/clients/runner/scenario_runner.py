@@ -29,21 +29,24 @@ def serve(package: str, *scenarios: Scenario) -> None:
     named = {scenario.__name__: scenario for scenario in scenarios}
     # What a library prints must not come between the reports.
     reports, sys.stdout = sys.stdout, sys.stderr
-    if len(sys.argv) > 1:
-        for name in sys.argv[1:]:
-            print(json.dumps(_run(named[name], os.environ["MODEL"]), indent=2), file=reports)
-        return
-    print(json.dumps({"ready": f"{package} {version(package)}"}), file=reports, flush=True)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        print(json.dumps(_run(named[asked["scenario"]], asked["model"])), file=reports, flush=True)
+    # One loop for all: libraries keep connections, which belong to the loop that opened them.
+    with asyncio.Runner() as runner:
+        if len(sys.argv) > 1:
+            for name in sys.argv[1:]:
+                print(json.dumps(_run(runner, named[name], os.environ["MODEL"]), indent=2), file=reports)
+            return
+        print(json.dumps({"ready": f"{package} {version(package)}"}), file=reports, flush=True)
+        for line in sys.stdin:
+            asked = json.loads(line)
+            report = _run(runner, named[asked["scenario"]], asked["model"])
+            print(json.dumps(report), file=reports, flush=True)
 
 
-def _run(scenario: Scenario, model: str) -> dict[str, Any]:
+def _run(runner: asyncio.Runner, scenario: Scenario, model: str) -> dict[str, Any]:
     try:
         seen = scenario(model)
         if inspect.iscoroutine(seen):
-            seen = asyncio.run(seen)
+            seen = runner.run(seen)
         # Anything that is not JSON is a mistake of the scenario, and is to show here.
         return {"seen": json.loads(json.dumps(seen))}
     except Exception as error:
