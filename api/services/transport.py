@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -25,12 +24,19 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
+from api.services.pool.proxies import parse_proxy, proxy_from_environment
+from api.services.pool.targets import check_headers
 from api.services.translation.failures import Failure, FailureKind
 from api.services.wire import Timeouts, Transport, WireRequest, WireResponse
+from api.services.wire_failures import Trouble, too_long
 
 _MAX_HEADER_BYTES = 64 * 1024
 _IDLE_CONNECTION_SECONDS = 55.0
 """Below the minute after which many servers and balancers drop an idle connection."""
+
+
+_BREAKS = (aiohttp.ClientError, OSError, RuntimeError)
+"""How aiohttp says that a body broke off; a RuntimeError, once the transport itself is closed."""
 
 
 class _Response:
@@ -53,10 +59,10 @@ class _Response:
             while piece := await content.readany():
                 size += len(piece)
                 if size > limit:
-                    raise _too_long(limit)
+                    raise too_long(limit)
                 parts.append(piece)
             return _within(b"".join(parts), limit)
-        except (aiohttp.ClientError, OSError) as error:
+        except _BREAKS as error:
             raise failure_of(error, is_reply_begun=True) from None
 
     async def read_piece(self, seconds: float) -> bytes:
@@ -65,7 +71,7 @@ class _Response:
                 return await self._response.content.readany()
         except TimeoutError:
             raise
-        except (aiohttp.ClientError, OSError) as error:
+        except _BREAKS as error:
             raise failure_of(error, is_reply_begun=True) from None
 
     async def close(self) -> None:
@@ -102,6 +108,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> aiohttp.ClientResponse:
         limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
+        check_headers(headers)
         for attempt in (1, 2):
             context = SimpleNamespace(is_reused=False)
             try:
@@ -120,7 +127,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 # The upstream closed an idle connection at the moment we took it: nothing
                 # was answered on it, so a fresh one gets the same request, once.
                 is_stale = context.is_reused and isinstance(
-                    error, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError
+                    error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError
                 )
                 if attempt == 2 or not is_stale:
                     raise failure_of(error, is_reply_begun=False) from None
@@ -130,7 +137,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         if origin not in self._proxies:
-            self._proxies[origin] = proxy_from_environment(origin)
+            proxy = proxy_from_environment(origin)
+            if proxy is not None:
+                parse_proxy(proxy)  # one that speaks HTTP, or a Failure
+            self._proxies[origin] = proxy
         return self._proxies[origin]
 
     async def close(self) -> None:
@@ -204,16 +214,8 @@ async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: Any)
 
 def _within(body: bytes, limit: int) -> bytes:
     if len(body) > limit:
-        raise _too_long(limit)
+        raise too_long(limit)
     return body
-
-
-def _too_long(limit: int) -> Failure:
-    return Failure(
-        FailureKind.UPSTREAM_INVALID_RESPONSE,
-        f"The upstream's reply is larger than {limit} bytes. "
-        "The operator sets this limit with MAX_REPLY_BYTES.",
-    )
 
 
 def _tls_context() -> ssl.SSLContext:
@@ -221,54 +223,35 @@ def _tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def proxy_from_environment(origin: str) -> str | None:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name for `origin`, or None."""
-    parts = urlsplit(origin)
-    if not parts.hostname or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
-
-
 def failure_of(error: Exception, *, is_reply_begun: bool) -> Failure:
     """What a transport's exception means. Its own text is not passed on: it holds addresses."""
-    if is_reply_begun:
-        return Failure(
-            FailureKind.UPSTREAM_STREAM_INTERRUPTED,
-            "The connection to the upstream broke off in the middle of its reply.",
-        )
+    return Trouble.BROKEN_OFF.failure() if is_reply_begun else _trouble_of(error).failure()
+
+
+def _trouble_of(error: Exception) -> Trouble:
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return Failure(FailureKind.UPSTREAM_CONNECT_TIMEOUT, "Could not connect to the upstream in time.")
+            return Trouble.CONNECT_TIMEOUT
         case TimeoutError():
-            return Failure(
-                FailureKind.UPSTREAM_HEADERS_TIMEOUT, "The upstream did not begin to answer in time."
-            )
+            return Trouble.HEADERS_TIMEOUT
         case aiohttp.ClientConnectorDNSError():
-            return _unavailable("The upstream's host name could not be resolved.")
+            return Trouble.UNRESOLVED
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return _unavailable("The TLS connection to the upstream failed: check its certificate.")
+            return Trouble.TLS
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return _unavailable("The proxy on the way to the upstream could not be reached or refused.")
+            return Trouble.PROXY
         case aiohttp.ClientConnectorError(os_error=OSError(errno=errno.ECONNREFUSED)):
-            return _unavailable("The upstream refused the connection.")
+            return Trouble.REFUSED
         case aiohttp.ClientConnectorError():
-            return _unavailable("The upstream could not be reached.")
+            return Trouble.UNREACHABLE
         case aiohttp.InvalidURL() | ValueError():
-            return Failure(
-                FailureKind.PROVIDER_NOT_CONFIGURED,
-                "The provider's base URL is not a valid address. The operator corrects it in the admin.",
-            )
+            return Trouble.INVALID_ADDRESS
         case aiohttp.ServerDisconnectedError() | ConnectionError() | aiohttp.ClientOSError():
-            return _unavailable("The upstream closed the connection without an answer.")
+            return Trouble.NO_ANSWER
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            return Failure(FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream's answer is not valid HTTP.")
+            return Trouble.NOT_HTTP
         case _:
-            return _unavailable("The upstream could not be reached.")
-
-
-def _unavailable(message: str) -> Failure:
-    return Failure(FailureKind.UPSTREAM_UNAVAILABLE, message)
+            return Trouble.UNREACHABLE
 
 
 _open: dict[asyncio.AbstractEventLoop, Transport] = {}

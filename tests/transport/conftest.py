@@ -30,7 +30,10 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, other_certificate: Path) -> None:
+    """No proxies, and one trusted certificate instead of the system's hundred (30 ms for each test)."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(other_certificate))
+    monkeypatch.setenv("SSL_CERT_DIR", str(other_certificate.parent))
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -67,6 +70,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     path.write_text(pem)
     return context, path
+
+
+@pytest.fixture(scope="session")
+def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "other.pem"
+    path.write_text(make_server_context()[1])
+    return path
 
 
 def post(url: str, body: bytes = b"{}", headers: Mapping[str, str] | None = None) -> WireRequest:

@@ -115,7 +115,8 @@ class RawServer:
 
     async def __aenter__(self) -> Self:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family)
+        # With the protocol named, asyncio switches Nagle's algorithm off.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._buffer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer)

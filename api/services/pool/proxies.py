@@ -28,17 +28,15 @@ def proxy_from_environment(origin: str) -> str | None:
     if not parts.hostname or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    # `proxy.example:3128` is a widespread habit.
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def parse_proxy(url: str) -> Proxy:
-    """`url` may lack its scheme: `proxy.example:3128` is a widespread habit.
-
-    Raises:
-        Failure: it is no proxy that speaks HTTP.
-    """
+    """Raises a Failure where `url` is no proxy that speaks HTTP."""
     try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise Trouble.INVALID_PROXY.failure() from None

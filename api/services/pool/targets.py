@@ -105,8 +105,7 @@ def encode_head(target: Target, headers: Mapping[str, str], length: int) -> byte
     Raises:
         Failure: a header's name or value would break out of its line.
     """
-    if _UNSAFE_IN_VALUE.search("".join(headers.values())):
-        raise Trouble.INVALID_HEADER.failure()
+    _check_values(headers)
     lines = [target.opening]
     for name, value in headers.items():
         prefix = _line_prefix(name)
@@ -119,6 +118,18 @@ def encode_head(target: Target, headers: Mapping[str, str], length: int) -> byte
         return "".join(lines).encode()
     except UnicodeEncodeError:  # half of a surrogate pair
         raise Trouble.INVALID_HEADER.failure() from None
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises a Failure where a name or a value would break out of its line."""
+    _check_values(headers)
+    for name in headers:
+        _line_prefix(name)
+
+
+def _check_values(headers: Mapping[str, str]) -> None:
+    if _UNSAFE_IN_VALUE.search("".join(headers.values())):
+        raise Trouble.INVALID_HEADER.failure()
 
 
 @lru_cache(maxsize=1024)
