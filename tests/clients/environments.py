@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -49,7 +48,7 @@ def python_environment(name: str) -> Path:
         pip = [str(_python_in(place)), "-m", "pip", "install", *quiet]
         _run([*pip, "--require-hashes", "-r", str(lock)])
 
-    return _python_in(_ensure(name, flavour, lock.read_bytes(), make))
+    return _python_in(ensure(name, flavour, lock.read_bytes(), make))
 
 
 def node_environment(name: str = "node") -> Path:
@@ -64,7 +63,7 @@ def node_environment(name: str = "node") -> Path:
         # No package here needs to run anything at its installation.
         _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=place)
 
-    return _ensure(name, f"node{version}", b"".join(file.read_bytes() for file in files), make)
+    return ensure(name, f"node{version}", b"".join(file.read_bytes() for file in files), make)
 
 
 def find_node() -> int:
@@ -87,28 +86,33 @@ def node_names() -> list[str]:
     return sorted(lock.parent.name for lock in LOCKS.glob("*/package-lock.json"))
 
 
-def _ensure(name: str, flavour: str, lock: bytes, make: Callable[[Path], None]) -> Path:
+def ensure(name: str, flavour: str, lock: bytes, make: Callable[[Path], None], *, root: Path = ROOT) -> Path:
+    """The place of an environment; `make` fills it, unless that was done to the end before.
+
+    Older environments of the same name and flavour are removed, and so is a half-made one.
+    Of several processes that ask at once, one makes it and the others wait.
+    """
     machine = f"{platform.system()}-{platform.machine()}".lower()
     key = hashlib.sha256(lock + machine.encode()).hexdigest()[:16]
-    # Two names may begin alike, so the parts are kept apart by a sign that none of them has.
-    place = ROOT / f"{name}@{flavour}@{key}"
+    # One name may begin with another, so the parts are kept apart by a sign that none of them has.
+    place = root / f"{name}@{flavour}@{key}"
     marker = place / _FINISHED
-    with _alone(f"{name}@{flavour}"):
+    with _alone(root, f"{name}@{flavour}"):
         if marker.is_file():
             return place
-        _say(f"Making the environment of the {name} clients in {place.relative_to(ROOT.parent)} …")
-        for older in ROOT.glob(f"{name}@{flavour}@*"):
+        (say or _say)(f"Making the environment of the {name} clients in {place} …")
+        for older in root.glob(f"{name}@{flavour}@*"):
             shutil.rmtree(older)
         make(place)
-        marker.write_text(json.dumps({"made_by": sys.version}), encoding="utf-8")
+        marker.touch()
         return place
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[None]:
+def _alone(root: Path, name: str) -> Iterator[None]:
     """One process at a time; the lock goes with the process, however it ends."""
-    ROOT.mkdir(exist_ok=True)
-    with (ROOT / f"{name}.lock").open("w") as handle:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

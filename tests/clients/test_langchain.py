@@ -64,11 +64,10 @@ def test_tool_loop(langchain: ClientProcess, stack: Stack, model: str, is_stream
 def test_forced_tool(langchain: ClientProcess, stack: Stack, model: str) -> None:
     assert langchain.see("forced_tool", model) == ["get_time"]
     choice = stack.saw(model)["tool_choice"]
-    assert choice == (
-        {"type": "tool", "name": "get_time"}
-        if is_claude(model)
-        else {"type": "function", "function": {"name": "get_time"}}
-    )
+    if is_claude(model):
+        assert choice == {"type": "tool", "name": "get_time"}
+    else:
+        assert choice == {"type": "function", "function": {"name": "get_time"}}
 
 
 @pytest.mark.parametrize("model", BOTH)

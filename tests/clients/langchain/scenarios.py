@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 from scenario_runner import API_KEY, BASE_URL, describe, serve
 
 # One transparent pixel.
@@ -20,7 +20,9 @@ PIXEL = base64.b64encode(
 
 
 def chat_model(model: str, **settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(model=model, base_url=BASE_URL, api_key=API_KEY, max_retries=0, timeout=20, **settings)
+    return ChatOpenAI(
+        model=model, base_url=BASE_URL, api_key=SecretStr(API_KEY), max_retries=0, timeout=20, **settings
+    )
 
 
 @tool

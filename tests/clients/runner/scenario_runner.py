@@ -55,7 +55,7 @@ def _run(runner: asyncio.Runner, scenario: Scenario, model: str) -> dict[str, An
 
 def describe(error: BaseException) -> dict[str, Any]:
     """The class of an exception and what OpenAI's clients hang on it."""
-    seen = {"class": type(error).__name__, "text": str(error)}
+    seen: dict[str, Any] = {"class": type(error).__name__, "text": str(error)}
     for name in ("status_code", "code", "param", "type", "request_id"):
         if hasattr(error, name):
             seen[name] = getattr(error, name)
