@@ -86,7 +86,15 @@ def node_names() -> list[str]:
     return sorted(lock.parent.name for lock in LOCKS.glob("*/package-lock.json"))
 
 
-def ensure(name: str, flavour: str, lock: bytes, make: Callable[[Path], None], *, root: Path = ROOT) -> Path:
+def ensure(
+    name: str,
+    flavour: str,
+    lock: bytes,
+    make: Callable[[Path], None],
+    *,
+    root: Path = ROOT,
+    say: Callable[[str], None] | None = None,
+) -> Path:
     """The place of an environment; `make` fills it, unless that was done to the end before.
 
     Older environments of the same name and flavour are removed, and so is a half-made one.
