@@ -37,6 +37,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "OpenAI-compatible proxy",
     "SITE_URL": reverse_lazy("admin:index"),
     "SITE_SYMBOL": "cable",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("routing/favicon.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

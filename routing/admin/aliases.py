@@ -9,8 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from routing.admin.base import RoutingAdmin
-from routing.admin.deletion import SelectWidget
+from routing.admin.base import RoutingAdmin, SelectWidget
 from routing.models import Alias, ServedModel
 
 

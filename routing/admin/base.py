@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as ThemedModelAdmin
     from django.contrib.admin import StackedInline as StackedInline
     from django.contrib.admin import TabularInline as TabularInline
+
+    RadioWidget, SelectWidget = forms.RadioSelect, forms.Select
 else:
     from unfold.admin import ModelAdmin, StackedInline, TabularInline
+    from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
+
+    RadioWidget, SelectWidget = UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
 
     # Subscripting is the type checker's business alone.
     for _themed in (ModelAdmin, StackedInline, TabularInline):

@@ -229,10 +229,9 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
                 f"Nobody serves {model.public_id} yet: add a deployment, or enable one.",
                 messages.WARNING,
             )
-        today = timezone.localdate()
         for deployment in deployments:
-            day = retirement_day(deployment)
-            if judge_retirement(day, today) is Retirement.RETIRED:
+            if is_retired(deployment):
+                day = retirement_day(deployment)
                 self.message_user(
                     request,
                     f"{deployment.upstream_id} is retired since {day}: the provider answers 404. "
@@ -247,6 +246,10 @@ def retirement_day(deployment: Deployment) -> date | None:
         value = deployment.capabilities["retired_on"]
         return date.fromisoformat(value) if value else None
     return find_retirement(deployment.upstream_id)
+
+
+def is_retired(deployment: Deployment) -> bool:
+    return judge_retirement(retirement_day(deployment), timezone.localdate()) is Retirement.RETIRED
 
 
 def retirement_badge(deployment: Deployment) -> SafeString:
@@ -276,6 +279,10 @@ def _state_badges(model: ServedModel) -> list[SafeString]:
         found.append(badge("not served", "danger", "No deployment of an enabled provider"))
     elif not any(_has_key(deployment.provider_id) for deployment in usable):
         found.append(badge("no key", "warning", "Its provider has no key: requests get 503"))
+    elif all(is_retired(deployment) for deployment in usable):
+        found.append(
+            badge("fails", "danger", "The provider no longer serves the upstream id: requests get 404")
+        )
     else:
         found.append(badge("ready", "success"))
     if not model.is_listed:

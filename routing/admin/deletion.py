@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 
+from routing.admin.base import RadioWidget, SelectWidget
 from routing.models import Alias, Provider, ServedModel
-
-if TYPE_CHECKING:
-    from django.forms import RadioSelect as RadioWidget
-    from django.forms import Select as SelectWidget
-else:
-    from unfold.widgets import UnfoldAdminRadioSelectWidget as RadioWidget
-    from unfold.widgets import UnfoldAdminSelectWidget as SelectWidget
 
 MOVE, DELETE = "move", "delete"
 

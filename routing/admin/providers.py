@@ -54,6 +54,7 @@ class HeaderInline(TabularInline[ProviderHeader, Provider]):
     form = HeaderForm
     extra = 0
     fields = ("name", "value", "secret_value", "state")
+    hide_title = True
     readonly_fields = ("state",)
 
     @admin.display(description="state")

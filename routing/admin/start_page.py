@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
@@ -22,7 +22,7 @@ from routing.admin.providers import how_to_configure, key_badge
 from routing.domain.kinds import KINDS
 from routing.domain.retirements import Retirement, judge_retirement
 from routing.domain.table import RoutingTable
-from routing.lookup.watcher import STALE_SECONDS
+from routing.lookup.watcher import HEARTBEAT_SECONDS, STALE_SECONDS
 from routing.models import Alias, ConfigVersion, Deployment, Provider, ServedModel, Worker
 from routing.models.triggers import missing_triggers
 
@@ -91,9 +91,7 @@ def _workers(version: int) -> list[dict[str, Any]]:
         {
             "name": str(worker),
             "version": worker.version,
-            "badge": badge(
-                f"version {worker.version}", "success" if worker.version == version else "warning"
-            ),
+            "badge": _worker_badge(worker, version, now),
             "started_at": worker.started_at,
             "age": max(0, round((now - worker.seen_at).total_seconds())),
         }
@@ -101,8 +99,10 @@ def _workers(version: int) -> list[dict[str, Any]]:
     ]
 
 
-def _version_badge(version: int, wanted: int) -> SafeString:
-    return badge(f"version {version}", "success" if version == wanted else "warning")
+def _worker_badge(worker: Worker, version: int, now: datetime) -> SafeString:
+    if now - worker.seen_at > timedelta(seconds=3 * HEARTBEAT_SECONDS):
+        return badge("silent", "warning", "It stopped without leave, or its database connection is lost")
+    return badge(f"version {worker.version}", "success" if worker.version == version else "warning")
 
 
 def _notices(table: RoutingTable) -> Iterator[Notice]:
@@ -186,6 +186,7 @@ def _try_it(request: HttpRequest, table: RoutingTable) -> dict[str, str]:
         f"curl {base_url}/chat/completions \\\n"
         '  -H "Authorization: Bearer any-token" \\\n'
         '  -H "Content-Type: application/json" \\\n'
-        f"""  -d '{{"model": "{chosen}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
+        f"""  -d '{{"model": "{chosen}",\n"""
+        """       "messages": [{"role": "user", "content": "Hello!"}]}'"""
     )
     return {"base_url": base_url, "command": command, "model": chosen}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from routing import crypto, lookup
-from routing.models import Alias, Credential, Deployment, Provider, ProviderHeader, ServedModel
+from routing.models import Alias, Credential, Deployment, Provider, ProviderHeader, ServedModel, Worker
 from tests.factories import make_alias, make_credential, make_deployment, make_model, make_provider
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +110,24 @@ def test_the_state_follows_the_keys(operator: Client, settings: Any) -> None:
     page = operator.get(url_of(ServedModel)).content.decode()
     assert page.count('title="Its provider has no key: requests get 503"') == 6
     assert KEY not in page
+
+
+def test_a_model_that_only_has_retired_upstreams_is_not_called_ready(operator: Client, settings: Any) -> None:
+    settings.ANTHROPIC_API_KEY = KEY
+    page = operator.get(url_of(ServedModel), {"q": "claude-3-opus"}).content.decode()
+    assert "The provider no longer serves the upstream id" in page
+    model = ServedModel.objects.get(public_id="claude-3-opus")
+    make_deployment(model, Provider.objects.get(name="anthropic"), "claude-opus-4-5")
+    page = operator.get(url_of(ServedModel), {"q": "claude-3-opus"}).content.decode()
+    assert "The provider no longer serves the upstream id" not in page
+
+
+def test_a_retirement_that_the_operator_knows_better(operator: Client) -> None:
+    deployment = Deployment.objects.get(upstream_id="claude-3-opus-20240229")
+    deployment.capabilities = {"retired_on": None}
+    deployment.save()
+    page = operator.get(url_of(ServedModel), {"q": "claude-3-opus"}).content.decode()
+    assert "The provider stopped serving" not in page
 
 
 def test_the_model_list_does_not_ask_more_for_more_rows(
@@ -473,6 +493,26 @@ def test_the_start_page_shows_the_last_changes(operator: Client) -> None:
     page = operator.get(reverse("admin:index")).content.decode()
     assert "Note (empty → hello)" in page
     assert "operator" in page
+
+
+def test_the_start_page_shows_workers_behind_and_silent(operator: Client) -> None:
+    now = timezone.now()
+    version = lookup.refresh().version
+    for hostname, behind, age in (("current", 0, 1), ("behind", 1, 1), ("silent", 0, 30), ("dead", 0, 70)):
+        Worker.objects.create(
+            hostname=hostname,
+            pid=1,
+            started_at=now,
+            version=version - behind,
+            seen_at=now - timedelta(seconds=age),
+        )
+    page = operator.get(reverse("admin:index"))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.content.decode()))
+    assert re.search(rf"current:1 up .{{1,40}} ago version {version} ", text)
+    assert re.search(rf"behind:1 up .{{1,40}} ago version {version - 1} ", text)
+    assert re.search(r"silent:1 up .{1,40} ago silent ", text)
+    assert "dead:1" not in text
+    assert "some are behind" in text
 
 
 def staff(client: Client, *codenames: str) -> Client:
