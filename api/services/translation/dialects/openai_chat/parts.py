@@ -95,6 +95,8 @@ def decode_parts(
 
 def read_cache(source: JsonObject, path: str, ttl: str | None = None) -> CacheMark | None:
     """A prompt-cache breakpoint, in Anthropic's words or in OpenAI's."""
+    if "cache_control" not in source and "prompt_cache_breakpoint" not in source:
+        return None
     control = read_object(source, "cache_control", path)
     if control is not None:
         place = f"{path}.cache_control" if path else "cache_control"

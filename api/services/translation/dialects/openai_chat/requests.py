@@ -220,7 +220,7 @@ def _decode_response_format(body: JsonObject, ignored: Ignored) -> JsonFormat | 
 
 
 def _decode_effort(body: JsonObject) -> Effort | None:
-    effort = read_choice(body, "reasoning_effort", tuple(Effort))
+    effort = read_choice(body, "reasoning_effort", _EFFORTS)
     return None if effort is None else Effort(effort)
 
 
@@ -287,6 +287,7 @@ def _check_modalities(body: JsonObject) -> None:
             raise wrong_value(f"modalities[{index}]", modality, ("text", "audio"))
 
 
+_EFFORTS: Final = tuple(Effort)
 _SERVICE_TIERS: Final = ("auto", "default", "flex", "scale", "priority", "fast")
 _WEB_SEARCH: Final = frozenset({"search_context_size", "user_location"})
 _LOCATION: Final = ("city", "country", "region", "timezone")
