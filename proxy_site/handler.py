@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -48,7 +48,7 @@ class ApiLane(ASGIHandler):
         if settings.CORS_ALLOWED_ORIGINS or settings.CORS_ALLOW_ALL_ORIGINS:
             from corsheaders.middleware import CorsMiddleware
 
-            chain = CorsMiddleware(chain)
+            chain = cast(Callable[[Any], Awaitable[HttpResponseBase]], CorsMiddleware(chain))
         self._middleware_chain = chain
 
     def resolve_request(self, request: Any) -> ResolverMatch:
@@ -63,7 +63,8 @@ class ApiLane(ASGIHandler):
 
     async def _answer(self, request: ApiRequest) -> HttpResponseBase:
         try:
-            return await self._get_response_async(request)
+            response: HttpResponseBase = await self._get_response_async(request)  # type: ignore[attr-defined]
+            return response
         except (asyncio.CancelledError, ClientGone):
             raise
         except Exception as error:

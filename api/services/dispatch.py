@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import defaultdict
@@ -18,12 +19,12 @@ from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.sse import comment
-from api.services.translation.streams import StreamTranslator
 from api.services.wire import Timeouts, Transport, WireResponse
 from routing.domain.table import CredentialRow, DeploymentRow, ModelRow, ProviderRow
 
 _MAX_ERROR_BYTES = 1024 * 1024
-_MAX_CONTINUATIONS = 5
+MAX_CONTINUATIONS = 5
+"""How often a turn that an upstream pauses (for its own tools) is continued for the client."""
 _DRAIN_SECONDS = 2.0
 
 _demo = DemoTransport()
@@ -74,7 +75,7 @@ async def _converse(
 ) -> ReadReply:
     """Send, and send again where the protocol asks for it: a paused turn, a thought that no longer fits."""
     is_amended = False
-    for _ in range(_MAX_CONTINUATIONS + 2):
+    for _ in range(MAX_CONTINUATIONS + 2):
         response = await _transport(provider).send(exchange.wire, timeouts)
         _note_response(attempt, response)
         try:
@@ -110,10 +111,11 @@ async def open_stream(
     timeouts = _timeouts(deployment.provider)
     began = time.perf_counter()
     response: WireResponse | None = None
+    stream: ReplyStream | None = None
     try:
         response, exchange = await _send_stream(exchange, deployment.provider, timeouts, attempt)
         record.ignored = exchange.ignored
-        stream = ReplyStream(exchange.open_stream(), response, timeouts, record, attempt, began)
+        stream = ReplyStream(exchange, deployment.provider, response, timeouts, record, attempt, began)
         await stream.wait_output(settings.KEEPALIVE_INTERVAL)
     except BaseException as error:
         record.upstream_seconds += time.perf_counter() - began
@@ -122,7 +124,9 @@ async def open_stream(
                 FailureKind.UPSTREAM_TOTAL_TIMEOUT,
                 f"The upstream did not finish its reply within {timeouts.total:g} seconds.",
             )
-        if response is not None:
+        if stream is not None:
+            await stream.release()
+        elif response is not None:
             await response.close()
         if isinstance(error, Failure):
             raise _end_attempt(attempt, error) from None
@@ -161,14 +165,18 @@ class ReplyStream:
 
     def __init__(
         self,
-        translator: StreamTranslator,
+        exchange: Exchange,
+        provider: ProviderRow,
         response: WireResponse,
         timeouts: Timeouts,
         record: Record,
         attempt: Attempt,
         began: float,
     ) -> None:
-        self._translator = translator
+        self._exchange = exchange
+        self._provider = provider
+        self._translator = exchange.open_stream()
+        self._continuations = 0
         self._response = response
         self._timeouts = timeouts
         self._record = record
@@ -188,6 +196,11 @@ class ReplyStream:
         # A generator that was never started runs no `finally`.
         await self._end(None, is_closed_by_client=True)
 
+    async def release(self) -> None:
+        """Let go of the upstream without a word, for a stream that never began."""
+        self._is_ended = True
+        await self._response.close()
+
     async def wait_output(self, seconds: float) -> None:
         """Read until there is output to send, or `seconds` have passed since the request went out.
 
@@ -203,12 +216,8 @@ class ReplyStream:
             left = self._began + seconds - time.perf_counter()
             if left <= 0:
                 return
-            try:
-                piece = await self._response.read_piece(min(left, self._patience()))
-            except TimeoutError:
-                self._check_patience()
-                continue
-            self._take(piece)
+            with contextlib.suppress(TimeoutError):
+                await self._read(left)
 
     async def _read_frames(self) -> AsyncGenerator[bytes, None]:
         """What the client gets. Ends with an error event where the upstream fails."""
@@ -222,14 +231,9 @@ class ReplyStream:
                 if self._translator.is_finished:
                     break
                 try:
-                    piece = await self._response.read_piece(
-                        min(settings.KEEPALIVE_INTERVAL, self._patience())
-                    )
+                    await self._read(settings.KEEPALIVE_INTERVAL)
                 except TimeoutError:
-                    self._check_patience()
                     yield comment("keep-alive")
-                    continue
-                self._take(piece)
             is_closed_by_client = False
         except Failure as error:
             is_closed_by_client = False
@@ -240,10 +244,51 @@ class ReplyStream:
         finally:
             await self._end(failure, is_closed_by_client=is_closed_by_client)
 
-    def _take(self, piece: bytes) -> None:
+    async def _read(self, seconds: float) -> None:
+        """Take one piece.
+
+        Raises:
+            TimeoutError: nothing came for `seconds`, and the upstream may still take its time.
+            Failure: the upstream failed, or its time is up.
+        """
+        await self._continue_if_paused()
+        try:
+            piece = await self._response.read_piece(min(seconds, self._patience()))
+        except TimeoutError:
+            self._check_patience()
+            raise
+        except Failure:
+            # A reply that was complete before the connection broke is complete all the same.
+            self._last_piece = time.perf_counter()
+            out = self._translator.close()
+            if not self._translator.is_finished:
+                raise
+            self._hold(out)
+            return
         self._last_piece = time.perf_counter()
-        translator = self._translator
-        self._hold(translator.feed(piece) if piece else translator.close())
+        self._hold(self._translator.feed(piece) if piece else self._translator.close())
+
+    async def _continue_if_paused(self) -> None:
+        """Where the upstream paused its turn, ask it to go on, and go on with the same reply."""
+        content = self._translator.paused_content
+        if content is None:
+            return
+        following = self._exchange.continue_with(content)
+        if following is None or self._continuations >= MAX_CONTINUATIONS:
+            self._hold(self._translator.end_pause())
+            return
+        self._continuations += 1
+        self._exchange = following
+        await self._response.close()
+        response = await _transport(self._provider).send(following.wire, self._timeouts)
+        _note_response(self._attempt, response)
+        if response.status != 200:
+            try:
+                raise await _read_failure(following, response)
+            finally:
+                await response.close()
+        self._response = response
+        self._translator.resume()
 
     def _hold(self, out: bytes) -> None:
         translator = self._translator

@@ -80,6 +80,10 @@ class Exchange(Protocol):
 
     def open_stream(self) -> StreamTranslator: ...
 
+    def continue_with(self, content: list[JsonObject]) -> Exchange | None:
+        """Like `continue_after`, for a stream that paused after `content`."""
+        ...
+
     def read_failure(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
     ) -> Failure: ...
@@ -130,6 +134,9 @@ class _Relay:
             upstream_id=self.upstream_id,
             secrets=self.secrets,
         )
+
+    def continue_with(self, content: list[JsonObject]) -> None:
+        return None
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure:
         return openai_failures.decode_failure(
@@ -189,7 +196,11 @@ class _Translation:
         )
 
     def open_stream(self) -> StreamTranslator:
-        return TranslatedStream(StreamDecoder(secrets=self.secrets), StreamEncoder(self.context))
+        decoder = StreamDecoder(secrets=self.secrets, holds_pauses=True)
+        return TranslatedStream(decoder, StreamEncoder(self.context))
+
+    def continue_with(self, content: list[JsonObject]) -> Exchange:
+        return self._resend(amendments.continue_turn(self.sent, content))
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure:
         return anthropic_failures.decode_failure(

@@ -22,7 +22,7 @@ class ApiView(APIView):
     text/event-stream`) and deferred rendering (which hops to a thread).
     """
 
-    request: ApiRequest
+    request: ApiRequest  # type: ignore[assignment]
     caller: Caller | None
 
     async def dispatch(  # type: ignore[override]

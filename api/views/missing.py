@@ -15,7 +15,9 @@ from api.views.base import ApiView
 class MissingView(ApiView):
     """404 in OpenAI's shape, whatever the method."""
 
-    async def dispatch(self, request: ApiRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def dispatch(  # type: ignore[override]
+        self, request: ApiRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         return await self.get(request)
 
     async def get(self, request: ApiRequest) -> HttpResponseBase:

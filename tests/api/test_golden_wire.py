@@ -19,7 +19,8 @@ from tests.fake_upstream import Behaviour, FakeUpstream, Json, Reply, SlowDrip, 
 from tests.golden_cases import GoldenCase, load_cases
 from tests.live_server import ROOT, LiveServer
 
-ALIASES = {"fast": "gpt-5-mini"}
+UPSTREAM_KEY = "test-upstream-key"
+"""The key that some cases' upstreams quote."""
 
 _PREPARE = """
 import json, sys
@@ -57,7 +58,8 @@ def golden_server(
 ) -> Iterator[LiveServer]:
     """A proxy whose configuration has every model that a case names, under the upstream's own id."""
     data_dir: Path = tmp_path_factory.mktemp("golden")
-    server = LiveServer(upstream_settings(shared_upstream), data_dir=data_dir)
+    keys = {"OPENAI_API_KEY": UPSTREAM_KEY, "ANTHROPIC_API_KEY": UPSTREAM_KEY}
+    server = LiveServer(upstream_settings(shared_upstream) | keys, data_dir=data_dir)
     for arguments in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", _PREPARE]):
         subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -88,7 +90,7 @@ def _request_for(case: GoldenCase, **more: Any) -> dict[str, Any]:
     body = say(case.model, "q", **more)
     if case.request_has == "functions":
         body["functions"] = [{"name": "f", "parameters": {"type": "object", "properties": {}}}]
-    elif case.request_has == "custom_tools":
+    elif case.request_has == "custom tool":
         body["tools"] = [{"type": "custom", "custom": {"name": "f"}}]
     return body
 
@@ -146,8 +148,13 @@ def test_what_the_client_s_stream_says(
     upstream.script(_slowly(golden(case.read_bytes("upstream_stream.sse")), drip))
     more: dict[str, Any] = {"stream_options": {"include_usage": True}} if case.include_usage else {}
     answer = chat(golden_server.url, _request_for(case, stream=True, **more))
-    assert answer.status == 200, answer.body
-    assert _frames(answer.body) == _frames(case.read_bytes("stream.sse"))
+    expected = _frames(case.read_bytes("stream.sse"))
+    if answer.status != 200:
+        # Output and failure came in one piece: nothing had been sent, so the failure is a
+        # status that the client can act on.
+        assert answer.json() == expected[-1]
+        return
+    assert _frames(answer.body) == expected
 
 
 @DRIP
@@ -176,6 +183,8 @@ def test_what_an_upstream_s_error_becomes(
     assert answer.status == expected["status"]
     assert answer.json() == expected["body"]
     for name, value in expected.get("headers", {}).items():
+        if name == "retry-after" and not given["headers"].get(name, "").isdecimal():
+            continue  # A date that has passed by the server's own clock.
         assert answer.headers[name] == value
 
 

@@ -12,7 +12,7 @@ from django.core.handlers.asgi import ASGIHandler
 
 from proxy_site.handler import ApiLane
 from tests.api.http import Stream, say
-from tests.fake_upstream import Answer, FakeUpstream, Paced
+from tests.fake_upstream import Answer, FakeUpstream, Stall
 from tests.live_server import LiveServer
 
 
@@ -21,15 +21,13 @@ def _threads(pid: int) -> int:
 
 
 def test_fifty_open_streams_need_no_threads(server: LiveServer, upstream: FakeUpstream) -> None:
-    upstream.always(Answer() + Paced(upstream.pace))
-    upstream.pace.release(50 * 4)
-    streams = [Stream(server.url, say("gpt-4o-mini", "a b c d e f", stream=True)) for _ in range(50)]
+    upstream.always(Answer() + Stall(800, 60))
+    streams = [Stream(server.url, say("gpt-4o-mini", "word " * 40, stream=True)) for _ in range(50)]
     try:
         for stream in streams:
             assert stream.status == 200
         assert _threads(server.pid) <= 8
     finally:
-        upstream.pace.release_all()
         for stream in streams:
             stream.close()
 

@@ -14,6 +14,7 @@ from tests.api.conftest import upstream_settings
 from tests.api.http import chat, request, say
 from tests.fake_upstream import FakeUpstream
 from tests.live_server import LiveServer
+from tests.routing.databases import PostgresServer
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def own_server(shared_upstream: FakeUpstream) -> Iterator[LiveServer]:
 
 def _alias_page(admin: AdminClient, name: str) -> str:
     page = admin.get(f"/admin/routing/alias/?q={name}")
-    found = re.search(r"/admin/routing/alias/(\d+)/change/", page)
+    found = re.search(r"/admin/routing/alias/(\d+)/change/[^>]*>\s*" + re.escape(name) + r"\s*<", page)
     assert found, "the alias is not in the list"
     return f"/admin/routing/alias/{found[1]}/change/"
 
@@ -33,7 +34,11 @@ def _alias_page(admin: AdminClient, name: str) -> str:
 def _model_id(admin: AdminClient, public_id: str) -> str:
     page = admin.get(f"/admin/routing/servedmodel/?q={public_id}")
     found = re.search(
-        r"/admin/routing/servedmodel/(\d+)/change/[^>]*>\s*" + re.escape(public_id) + r"\s*<", page
+        r'/admin/routing/servedmodel/(\d+)/change/(?:(?!/change/).)*?class="pb-name">'
+        + re.escape(public_id)
+        + "<",
+        page,
+        re.DOTALL,
     )
     assert found, "the model is not in the list"
     return found[1]
@@ -77,7 +82,7 @@ def test_every_worker_process_follows_within_a_second(shared_upstream: FakeUpstr
             seen = [chat(server.url, say("gpt-4")).headers["x-patchbay-upstream"] for _ in range(60)]
             assert set(seen) == {"openai/gpt-4.1"}
             start_page = admin.get("/admin/")
-        workers = re.findall(r"\bpid\b\D*(\d+)", start_page, re.IGNORECASE)
+        workers = re.findall(r"\b[\w.-]+:(\d+)\s*</", start_page)
         assert len(set(workers)) == 3, "the start page does not show the three workers"
 
 
@@ -108,15 +113,28 @@ def test_streaming_switched_off_is_a_clear_400(own_server: LiveServer) -> None:
     assert chat(own_server.url, say("gpt-4o")).status == 200
 
 
-def test_with_the_database_gone_the_last_configuration_serves(own_server: LiveServer) -> None:
-    database = own_server.data_dir / "patchbay.sqlite3"
-    for file in own_server.data_dir.glob("patchbay.sqlite3*"):
-        file.rename(file.with_name("away-" + file.name))
-    database.mkdir()  # Nothing can be opened there now.
-    deadline = time.monotonic() + 5
-    while request(own_server.url, "/readyz").json()["database"] == "ok":
-        assert time.monotonic() < deadline, "nobody noticed that the database is gone"
+def test_with_the_database_gone_the_last_configuration_serves(
+    shared_upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    postgres = PostgresServer(tmp_path_factory.mktemp("pg"))
+    postgres.start()
+    with LiveServer(upstream_settings(shared_upstream) | {"DATABASE_URL": postgres.url}) as server:
+        assert chat(server.url, say("gpt-5")).status == 200
+        postgres.stop()
+        _wait_for_database(server, "unavailable")
+        assert chat(server.url, say("gpt-5")).status == 200
+        assert request(server.url, "/readyz").status == 200
+        assert "Requests go on by configuration version" in server.log()
+        postgres.start()
+        _wait_for_database(server, "ok")
+        with AdminClient(server) as admin:
+            admin.submit(_alias_page(admin, "gpt-5"), {"model": _model_id(admin, "claude-opus-4")})
+        assert chat(server.url, say("gpt-5")).headers["x-patchbay-upstream"] == "anthropic/claude-opus-4-5"
+    postgres.stop()
+
+
+def _wait_for_database(server: LiveServer, state: str) -> None:
+    deadline = time.monotonic() + 20
+    while request(server.url, "/readyz").json()["database"] != state:
+        assert time.monotonic() < deadline, f"the database is not reported as {state}"
         time.sleep(0.05)
-    assert chat(own_server.url, say("gpt-4o")).status == 200
-    assert request(own_server.url, "/readyz").status == 200
-    assert "database" in own_server.log().lower()

@@ -176,7 +176,9 @@ def test_a_failure_before_the_first_output_is_a_plain_http_error(
 ) -> None:
     error = {"type": "overloaded_error", "message": "Overloaded"}
     upstream.script(
-        Events([{"type": "error", "error": error}]) if model.startswith("claude") else Json(503, {"error": error})
+        Events([{"type": "error", "error": error}])
+        if model.startswith("claude")
+        else Json(503, {"error": error})
     )
     answer = chat(server.url, say(model, stream=True))
     assert answer.status == 503
@@ -240,6 +242,63 @@ def test_an_upstream_that_answers_json_to_a_stream_still_streams(
         chunks = stream.chunks()
     assert text_of(chunks) == "whole"
     assert chunks[-1] == "[DONE]"
+
+
+def _paused(text: str, stop_reason: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "message_start",
+            "message": {
+                "id": "msg_1",
+                "type": "message",
+                "role": "assistant",
+                "model": "m",
+                "content": [],
+                "stop_reason": None,
+                "stop_sequence": None,
+                "usage": {"input_tokens": 10, "output_tokens": 1},
+            },
+        },
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": stop_reason, "stop_sequence": None},
+            "usage": {"output_tokens": 5},
+        },
+        {"type": "message_stop"},
+    ]
+
+
+def test_a_turn_that_claude_pauses_is_continued_in_the_same_stream(
+    server: LiveServer, upstream: FakeUpstream
+) -> None:
+    upstream.script(Events(_paused("Searching… ", "pause_turn")), Events(_paused("found.", "end_turn")))
+    body = say("claude-sonnet-4", stream=True, web_search_options={}, stream_options={"include_usage": True})
+    with Stream(server.url, body) as stream:
+        chunks = stream.chunks()
+    assert text_of(chunks) == "Searching… found."
+    assert chunks[-1] == "[DONE]"
+    assert chunks[-2]["usage"]["completion_tokens"] == 10
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-2]][-1] == "stop"
+    first, second = upstream.requests
+    assert second.json["messages"][:-1] == first.json["messages"]
+    assert second.json["messages"][-1] == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Searching… "}],
+    }
+
+
+def test_a_turn_that_is_paused_for_ever_ends_after_five_more(
+    server: LiveServer, upstream: FakeUpstream
+) -> None:
+    upstream.always(Events(_paused("x", "pause_turn")))
+    with Stream(server.url, say("claude-sonnet-4", stream=True, web_search_options={})) as stream:
+        chunks = stream.chunks()
+    assert text_of(chunks) == "x" * 6
+    assert chunks[-1] == "[DONE]"
+    assert len(upstream.requests) == 6
 
 
 def test_the_demo_model_streams_and_calls_tools_without_any_key(keyless_server: LiveServer) -> None:

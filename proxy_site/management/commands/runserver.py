@@ -17,6 +17,10 @@ class Command(RunserverCommand):
 
     help = "Starts the development server (the ASGI application, with reloading)."
 
+    # Set by Django's `handle`.
+    addr: str
+    port: str
+
     def inner_run(self, *args: Any, **options: Any) -> None:
         autoreload.raise_last_exception()
         if not options["skip_checks"]:
