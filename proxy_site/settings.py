@@ -138,6 +138,8 @@ _SQLITE_OPTIONS = {
     "timeout": 10,
 }
 DATABASES = {"default": _database()}
+# Nothing of ours caches through Django; the admin theme would keep search results for minutes.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -195,6 +197,13 @@ UPSTREAM_TOTAL_TIMEOUT = env.number("UPSTREAM_TOTAL_TIMEOUT", 600, minimum=0.01)
 KEEPALIVE_INTERVAL = env.number("KEEPALIVE_INTERVAL", 15, minimum=0.05)
 REQUEST_BODY_TIMEOUT = env.number("REQUEST_BODY_TIMEOUT", 60, minimum=0.05)
 CONFIG_POLL_INTERVAL = env.number("CONFIG_POLL_INTERVAL", 0.25, minimum=0.01)
+
+# Where all processes count limits together. Without it each counts by itself.
+VALKEY_URL = env.text("VALKEY_URL")
+if VALKEY_URL and not VALKEY_URL.startswith(("valkey://", "valkeys://", "redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("VALKEY_URL must look like valkey://host:6379/0, valkeys://… or unix:///path.")
+VALKEY_TIMEOUT = env.number("VALKEY_TIMEOUT", 0.5, minimum=0.01)
+LIMITS_WITHOUT_VALKEY = env.choice("LIMITS_WITHOUT_VALKEY", "open", ("open", "closed"))
 
 MAX_REQUEST_BYTES = env.whole("MAX_REQUEST_BYTES", 32 * 1024 * 1024, minimum=1024)
 MAX_REPLY_BYTES = env.whole("MAX_REPLY_BYTES", 64 * 1024 * 1024, minimum=1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
@@ -10,4 +11,6 @@ urlpatterns = [
     path("", include("api.urls")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    # Browsers ask for this one whatever a page says.
+    path("favicon.ico", RedirectView.as_view(url=static("routing/favicon.svg"))),
 ]

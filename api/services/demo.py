@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class DemoTransport:
     async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
         body = load_json(request.body)
         digest = hashlib.sha256(request.body).hexdigest()[:24]
-        envelope = {"id": f"chatcmpl-demo{digest}", "created": 0, "model": body.get("model")}
+        envelope = {"id": f"chatcmpl-demo{digest}", "created": int(time.time()), "model": body.get("model")}
         message, finish = _compose(body)
         usage = _count(body, message)
         if body.get("stream"):
