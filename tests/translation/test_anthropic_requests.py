@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -174,6 +175,26 @@ def test_ids_stay_unique_after_cleaning() -> None:
         ("__", "é\n"),
     ]
     assert encoded.ignored == ("messages.tool_calls.id",)
+
+
+def test_a_huge_request_takes_time_in_proportion() -> None:
+    count = 20_000
+    part = {"type": "text", "text": "q", **MARK}
+    names = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(count)]
+    body = {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": [part] * count},
+            {"role": "assistant", "tool_calls": [call("same")] * count},
+            *[{"role": "tool", "tool_call_id": "same", "content": "r"}] * count,
+        ],
+        "tools": [tool(f"t{number}") for number in range(count)],
+        "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": names}},
+    }
+    began = time.process_time()
+    encode_request(decode_request(body), Target("claude-opus-4-8", find_capabilities("claude-opus-4-8")))
+    # About half a second; anything quadratic takes minutes.
+    assert time.process_time() - began < 10
 
 
 def test_all_user_turns_blank_is_refused() -> None:

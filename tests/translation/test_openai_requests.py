@@ -25,8 +25,9 @@ from api.services.translation.conversation import (
     ToolResultPart,
     Turn,
 )
-from api.services.translation.dialects.openai_chat.requests import decode_request
+from api.services.translation.dialects.openai_chat.requests import check_relay, decode_request
 from api.services.translation.failures import Failure
+from api.services.translation.ignored import MAX_INVENTED
 
 USER = {"role": "user", "content": "q"}
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -321,6 +322,14 @@ def test_refusals_are_in_openai_s_words(fields: dict[str, Any], message: str) ->
     assert refusal(**fields).message == message
 
 
+@pytest.mark.parametrize("body", [None, [], "x", 1])
+def test_a_body_that_is_no_object_could_not_be_read(body: Any) -> None:
+    for read in (decode_request, check_relay):
+        with pytest.raises(Failure, match="We could not parse the JSON body of your request") as caught:
+            read(body)
+        assert (caught.value.status, caught.value.param, caught.value.code) == (400, None, None)
+
+
 def test_null_is_absent() -> None:
     optional = [
         "max_tokens",
@@ -407,9 +416,21 @@ def test_what_is_dropped_is_reported_by_name() -> None:
                 "reasoning_content": "hm",
                 "audio": {"id": "a"},
                 "annotations": [],
+                "parsed": {},
+                "tool_calls": [
+                    {
+                        "id": "a",
+                        "function": {"name": "f", "parsed_arguments": {}, "w": 1},
+                        "extra_content": {},
+                    }
+                ],
             },
         ],
         tools=[{**TOOL, "z": 1}],
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "r", "strict": True, "schema": {}, "description": "d"},
+        },
     )
     assert set(request.ignored) == {
         "stream_options.include_obfuscation",
@@ -423,8 +444,17 @@ def test_what_is_dropped_is_reported_by_name() -> None:
         "messages.content.x",
         "messages.reasoning_content",
         "messages.audio",
+        "messages.tool_calls.extra_content",
+        "messages.tool_calls.function.w",
+        "response_format.json_schema.description",
         "tools.z",
     }
+
+
+def test_of_a_client_s_inventions_no_more_are_listed_than_a_reader_could_use() -> None:
+    request = decode(**{f"x{number}": 1 for number in range(1000)}, seed=1)
+    assert len(request.ignored) == MAX_INVENTED + 1
+    assert "seed" in request.ignored
 
 
 def test_native_fields_are_kept_in_the_client_s_order() -> None:

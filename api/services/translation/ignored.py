@@ -7,13 +7,17 @@ names are the client's own words: whoever writes them to a header cleans them fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from typing import Final
 
 from api.services.translation.conversation import JsonObject
 from api.services.translation.failures import Failure, FailureKind
 
+MAX_INVENTED: Final = 64
+"""Of the fields that we do not know, no more are listed: their names are for people to read."""
+
 
 class Ignored:
-    """An ordered set of names. In strict mode the first one that is not yet in it raises."""
+    """An ordered set of names. In strict mode the first one raises."""
 
     __slots__ = ("_is_strict", "_names")
 
@@ -35,6 +39,8 @@ class Ignored:
         for name, value in source.items():
             if name not in known and value is not None:
                 self.add(prefix + name)
+                if len(self._names) >= MAX_INVENTED:
+                    return
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._names)

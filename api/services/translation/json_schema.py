@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from api.services.translation.conversation import JsonObject
@@ -169,12 +170,10 @@ def _refuse_recursion(definitions: JsonObject) -> None:
         name: {used for used in map(_definition_name, _references(schema)) if used is not None}
         for name, schema in definitions.items()
     }
-    while uses:
-        leaves = [name for name, used in uses.items() if used.isdisjoint(uses)]
-        if not leaves:
-            raise _NotRepresentable
-        for name in leaves:
-            del uses[name]
+    try:
+        TopologicalSorter(uses).prepare()
+    except CycleError:
+        raise _NotRepresentable from None
 
 
 def measure(schema: JsonObject) -> Complexity:

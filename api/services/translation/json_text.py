@@ -61,7 +61,7 @@ def load_object(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> JsonObject:
     """Read a request body, which is a JSON object or a Failure."""
     value = load_json(data, max_depth=max_depth)
     if not isinstance(value, dict):
-        raise _unreadable()
+        raise unreadable()
     return value
 
 
@@ -90,7 +90,7 @@ def _load_slowly(data: bytes, max_depth: int) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
-        raise _unreadable() from None
+        raise unreadable() from None
     if _is_deeper(value, max_depth):
         raise _too_deep()
     return _without_surrogates(value)
@@ -140,7 +140,8 @@ def _without_surrogates(value: Any) -> Any:
     return value
 
 
-def _unreadable() -> Failure:
+def unreadable() -> Failure:
+    """What a client gets whose body is no JSON object."""
     return Failure(FailureKind.INVALID_REQUEST, UNREADABLE)
 
 

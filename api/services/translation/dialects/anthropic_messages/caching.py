@@ -30,8 +30,9 @@ def set_breakpoints(body: JsonObject, request: ChatRequest, ignored: Ignored, *,
     if surplus > 0:
         ignored.add(request.name_of("cache"))
         in_turns = [block for block in _turn_blocks(body) if "cache_control" in block]
-        kept = [block for block in marked if not any(block is turn for turn in in_turns)]
-        for block in (in_turns + kept[::-1])[:surplus]:
+        # In the body's order the conversation comes last.
+        before = marked[: len(marked) - len(in_turns)]
+        for block in (in_turns + before[::-1])[:surplus]:
             del block["cache_control"]
 
 

@@ -106,7 +106,8 @@ class _Strictness:
 def _allowed(tools: tuple[Tool, ...], choice: ToolChoice | None) -> tuple[Tool, ...]:
     if choice is None or choice.allowed is None:
         return tools
-    return tuple(tool for tool in tools if tool.name in choice.allowed)
+    allowed = frozenset(choice.allowed)
+    return tuple(tool for tool in tools if tool.name in allowed)
 
 
 def _encode_tool(tool: Tool, strict: _Strictness, ignored: Ignored) -> JsonObject:

@@ -107,6 +107,7 @@ class _Encoder:
         self._betas = betas
         self._runs: list[_Run] = []
         self._used_ids: set[str] = set()
+        self._next_number: dict[str, int] = {}
 
     def encode(self, turns: tuple[Turn, ...]) -> Conversation:
         for turn in turns:
@@ -207,9 +208,10 @@ class _Encoder:
     def _unique_id(self, call_id: str) -> str:
         """The id as upstream takes it: its alphabet, and never twice in one conversation."""
         wire_id = call_id if _ID.match(call_id) else _NOT_IN_ID.sub("_", call_id)
-        candidate, number = wire_id, 1
+        candidate = wire_id
         while candidate in self._used_ids:
-            number += 1
+            number = self._next_number.get(wire_id, 2)
+            self._next_number[wire_id] = number + 1
             candidate = f"{wire_id}_{number}"
         if candidate != call_id:
             self._ignored.add("messages.tool_calls.id")
@@ -244,15 +246,18 @@ class _Encoder:
             return
         # Calls of one turn may share an id: then the results answer them one after the other.
         answers: list[JsonObject | None] = [None] * len(calls)
+        waiting: dict[str, list[int]] = {}
+        for place, (call_id, _) in reversed(list(enumerate(calls))):
+            waiting.setdefault(call_id, []).append(place)
         for part, result, message_index in run.results:
-            matching = [place for place, (call_id, _) in enumerate(calls) if call_id == part.call_id]
-            if not matching:
+            places = waiting.get(part.call_id)
+            if not places:
                 raise Failure(FailureKind.INVALID_REQUEST, _ORPHAN, param=f"messages.[{message_index}].role")
-            place = next((place for place in matching if answers[place] is None), None)
-            if place is None:
-                place = matching[-1]
+            if len(places) > 1 and answers[places[-1]] is not None:
+                places.pop()
+            if answers[places[-1]] is not None:
                 self._ignored.add("messages")
-            answers[place] = result
+            answers[places[-1]] = result
         unanswered = [calls[place][0] for place, answer in enumerate(answers) if answer is None]
         if unanswered and not self._target.repairs_turns:
             names = ", ".join(call_id[:100] for call_id in unanswered)

@@ -64,10 +64,12 @@ _ASSISTANT: Final = _COMMON | {
     "audio",
     "thinking_blocks",
     "reasoning_content",
-    # Our own replies carry them and no model reads them, OpenAI's neither.
+    # Replies carry the one and OpenAI's own helpers the other; no model reads them.
     "annotations",
+    "parsed",
 }
 _TOOL: Final = _COMMON | {"tool_call_id"}
+_CALLED: Final = frozenset({"name", "arguments", "input", "parsed_arguments"})
 _CALL: Final = frozenset({"id", "type", "function", "custom", "index", "cache_control"})
 
 
@@ -189,6 +191,7 @@ class _Messages:
             raise wrong(f"{path}.id", f"Invalid '{path}.id': empty string.")
         body = require_object(call, kind, path)
         place = f"{path}.{kind}"
+        self._ignored.add_unknown(body, _CALLED, f"messages.tool_calls.{kind}.")
         name = require_string(body, "name", place)
         check_name(name, f"{place}.name")
         field = "input" if kind == "custom" else "arguments"

@@ -57,6 +57,9 @@ _KNOWN_FIELDS: Final = frozenset(
         "prompt_cache_breakpoint",
     }
 )
+_IMAGE_FIELDS: Final = frozenset({"url", "detail"})
+_FILE_FIELDS: Final = frozenset({"file_data", "file_id", "filename"})
+
 _PartReader: TypeAlias = Callable[[JsonObject, str, Ignored], Part | None]
 
 
@@ -152,6 +155,7 @@ def _image(item: JsonObject, path: str, ignored: Ignored) -> Part:
     if isinstance(item.get("image_url"), str):
         return decode_image_url(item["image_url"], place)
     image = require_object(item, "image_url", path)
+    ignored.add_unknown(image, _IMAGE_FIELDS, "messages.content.image_url.")
     url = require_string(image, "url", place)
     if read_choice(image, "detail", ("auto", "low", "high", "original"), place) not in (None, "auto"):
         ignored.add("messages.content.image_url.detail")
@@ -167,6 +171,7 @@ def _audio(item: JsonObject, path: str, ignored: Ignored) -> Part:
 def _file(item: JsonObject, path: str, ignored: Ignored) -> Part:
     file = require_object(item, "file", path)
     place = f"{path}.file"
+    ignored.add_unknown(file, _FILE_FIELDS, "messages.content.file.")
     filename = read_string(file, "filename", place)
     part = decode_file(
         read_string(file, "file_data", place), read_string(file, "file_id", place), filename, place

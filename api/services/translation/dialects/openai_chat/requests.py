@@ -38,6 +38,7 @@ from api.services.translation.dialects.openai_chat.messages import decode_turns
 from api.services.translation.dialects.openai_chat.parts import decode_ttl, read_cache
 from api.services.translation.dialects.openai_chat.tools import decode_tool_use
 from api.services.translation.ignored import Ignored
+from api.services.translation.json_text import unreadable
 from api.services.translation.quirks import Quirks, apply_quirks
 
 EXTENSIONS: Final = frozenset(
@@ -151,7 +152,7 @@ def relay_request(body: JsonObject, *, upstream_id: str, quirks: Quirks, wants_u
 
 def _require_body(body: Any) -> JsonObject:
     if not isinstance(body, dict):
-        raise wrong_type("body", "an object", body)
+        raise unreadable()
     model = body.get("model")
     if model is None:
         raise missing("model")
@@ -170,6 +171,7 @@ def _decode_stream_options(body: JsonObject, ignored: Ignored, *, is_stream: boo
         return False
     if not is_stream:
         raise wrong("stream_options", _STREAM_OPTIONS_ALONE)
+    ignored.add_unknown(options, _STREAM_OPTIONS, "stream_options.")
     if read_bool(options, "include_obfuscation", "stream_options"):
         ignored.add("stream_options.include_obfuscation")
     return bool(read_bool(options, "include_usage", "stream_options"))
@@ -212,10 +214,9 @@ def _decode_response_format(body: JsonObject, ignored: Ignored) -> JsonFormat | 
         return JsonFormat()
     path = "response_format.json_schema"
     described = require_object(wanted, "json_schema", "response_format")
+    ignored.add_unknown(described, _JSON_SCHEMA, f"{path}.")
     read_string(described, "name", path)
     read_bool(described, "strict", path)
-    if read_string(described, "description", path):
-        ignored.add(f"{path}.description")
     return JsonFormat(require_object(described, "schema", path))
 
 
@@ -289,6 +290,9 @@ def _check_modalities(body: JsonObject) -> None:
 
 _EFFORTS: Final = tuple(Effort)
 _SERVICE_TIERS: Final = ("auto", "default", "flex", "scale", "priority", "fast")
+_STREAM_OPTIONS: Final = frozenset({"include_usage", "include_obfuscation"})
+# `description` is among the fields that have no place elsewhere.
+_JSON_SCHEMA: Final = frozenset({"name", "strict", "schema"})
 _WEB_SEARCH: Final = frozenset({"search_context_size", "user_location"})
 _LOCATION: Final = ("city", "country", "region", "timezone")
 

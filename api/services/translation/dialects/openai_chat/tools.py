@@ -263,7 +263,7 @@ def _decode_choice(choice: Any, tools: tuple[Tool, ...]) -> ToolChoice | None:
 
 def _named(name: str, tools: tuple[Tool, ...], param: str) -> ToolChoice:
     if tools:
-        _check_known(name, tools, param)
+        _check_known(name, {tool.name for tool in tools}, param)
     return ToolChoice(ToolChoiceMode.NAMED, name=name)
 
 
@@ -278,6 +278,7 @@ def _decode_allowed(choice: JsonObject, tools: tuple[Tool, ...]) -> ToolChoice:
         raise missing(f"{path}.tools")
     if not entries:
         raise empty_array(f"{path}.tools")
+    known = {tool.name for tool in tools}
     names: list[str] = []
     for index, entry in enumerate(entries):
         place = f"{path}.tools[{index}]"
@@ -285,13 +286,13 @@ def _decode_allowed(choice: JsonObject, tools: tuple[Tool, ...]) -> ToolChoice:
         kind = read_choice(entry, "type", ("function", "custom"), place) or "function"
         name = require_string(require_object(entry, kind, place), "name", f"{place}.{kind}")
         if tools:
-            _check_known(name, tools, "tool_choice")
+            _check_known(name, known, "tool_choice")
         names.append(name)
     return ToolChoice(_MODES[mode], allowed=tuple(names))
 
 
-def _check_known(name: str, tools: tuple[Tool, ...], param: str) -> None:
-    if not any(tool.name == name for tool in tools):
+def _check_known(name: str, known: set[str], param: str) -> None:
+    if name not in known:
         raise wrong(param, f"Invalid value for '{param}': no tool with that name in 'tools'.")
 
 
