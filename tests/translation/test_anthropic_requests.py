@@ -305,6 +305,24 @@ def test_effort_by_generation(
     assert encoded.ignored == (("reasoning_effort",) if is_reported else ())
 
 
+@pytest.mark.parametrize(
+    ("max_tokens", "budget", "sent", "ignored"),
+    [
+        (10**9, 50_000, 25_600, ("max_tokens", "thinking")),
+        (16_000, 4000, 4000, ()),
+        (2000, 2000, 1600, ("thinking",)),
+        (1000, 2000, None, ("thinking",)),
+    ],
+)
+def test_a_budget_of_the_client_s_own_stays_below_the_limit(
+    max_tokens: int, budget: int, sent: int | None, ignored: tuple[str, ...]
+) -> None:
+    thinking = {"type": "enabled", "budget_tokens": budget}
+    encoded = encode("claude-opus-4-1", max_tokens=max_tokens, thinking=thinking)
+    assert encoded.body.get("thinking", {}).get("budget_tokens") == sent
+    assert encoded.ignored == ignored
+
+
 def test_a_begun_answer_goes_together_with_neither_a_budget_nor_a_format() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     encoded = encode(

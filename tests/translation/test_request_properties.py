@@ -27,6 +27,7 @@ from api.services.translation.quirks import DeveloperRole, Quirks, TokenParam
 from tests.anthropic_body import assert_valid_anthropic_body
 from tests.fake_upstream.anthropic_rules import check_request
 from tests.fake_upstream.recorded import RecordedRequest
+from tests.fake_upstream.rejection import Rejected
 from tests.fake_upstream.settings import Settings
 from tests.fake_upstream.signatures import Signatures
 from tests.translation.request_strategies import JSON, MODELS, REQUESTS, spoiled
@@ -191,7 +192,12 @@ def assert_upstream_takes(encoded: EncodedRequest, asked: dict[str, Any]) -> Non
     headers = [("anthropic-version", "2023-06-01"), ("content-type", "application/json")]
     headers += [("anthropic-beta", beta) for beta in encoded.betas]
     request = RecordedRequest("POST", "/v1/messages", tuple(headers), data, 0.0, 1, 1)
-    check_request(request, Settings(verify_signatures=False), Signatures())
+    try:
+        check_request(request, Settings(verify_signatures=False), Signatures())
+    except Rejected as rejected:
+        # A tool's schema goes up as the client wrote it, up to its root.
+        if "input_schema: JSON schema is invalid" not in rejected.message:
+            raise
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, True])

@@ -27,6 +27,7 @@ from api.services.translation.dialects.anthropic_messages.thinking import (
     Reasoning,
     encode_effort,
     encode_sampling,
+    fit_explicit,
 )
 from api.services.translation.dialects.anthropic_messages.tools import (
     EncodedTools,
@@ -118,7 +119,7 @@ def _reasoning(
     """The client's own `thinking` beats an effort; a budget yields to what it cannot go together with."""
     explicit = read_thinking(request.extensions, ignored)
     if explicit is not None:
-        reasoning, param = Reasoning(explicit), "thinking"
+        reasoning, param = fit_explicit(explicit, max_tokens, ignored), "thinking"
     else:
         reasoning = encode_effort(request, target.capabilities, max_tokens, ignored)
         param = request.name_of("effort")

@@ -77,6 +77,15 @@ def fit_budget(budget: int, max_tokens: int) -> int | None:
     return max(MIN_BUDGET, min(budget, int(max_tokens * 0.8)))
 
 
+def fit_explicit(thinking: JsonObject, max_tokens: int, ignored: Ignored) -> Reasoning:
+    """The client's own `thinking`, its budget below a limit that may be lower than the client thought."""
+    if thinking["type"] != "enabled" or thinking["budget_tokens"] < max_tokens:
+        return Reasoning(thinking)
+    ignored.add("thinking")
+    budget = fit_budget(thinking["budget_tokens"], max_tokens)
+    return NO_REASONING if budget is None else Reasoning({**thinking, "budget_tokens": budget})
+
+
 def _encode_none(request: ChatRequest, capabilities: Capabilities, ignored: Ignored) -> Reasoning:
     match capabilities.thinking:
         case Thinking.DEFAULT_ON:
