@@ -297,6 +297,7 @@ def test_an_unknown_model_is_named_as_the_client_named_it() -> None:
     [
         ("messages.1.content.0: Invalid `signature` in `thinking` block", True),
         ("messages.1.content.0: Invalid signature in thinking block. Try again", True),
+        ("messages.1.content.0: Invalid `data` in `redacted_thinking` block", True),
         (
             "messages.3.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified.",
             True,

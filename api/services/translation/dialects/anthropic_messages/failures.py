@@ -45,7 +45,7 @@ _SPENT: Final = re.compile(
 _SPENT_CODES: Final = ("spend_limit_reached", "billing_unavailable")
 _UNKNOWN_MODEL: Final = re.compile(r"model\b", re.IGNORECASE)
 _SIGNATURE: Final = re.compile(
-    r"invalid `?signature`? in `?thinking`? block"
+    r"invalid `?(?:signature|data)`? in `?(?:redacted_)?thinking`? block"
     r"|`?thinking`? or `?redacted_thinking`? blocks in the latest assistant message cannot be modified",
     re.IGNORECASE,
 )
