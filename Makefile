@@ -62,6 +62,9 @@ golden: setup ## Rewrite the expectations of the golden cases (review the diff)
 matrix: setup ## Rewrite docs/translation.md from the golden cases
 	@$(BIN)/python -m tests.conformance_matrix --write
 
+fuzz: setup ## Send odd requests for FUZZ_SECONDS (300); FUZZ_SEED repeats a run
+	@$(BIN)/python -m tests.fuzz
+
 lock: ## Make both lock files anew from requirements*.in (needs uv)
 	@$(UV_COMPILE) requirements.in -o requirements-prod.txt
 	@$(UV_COMPILE) -c requirements-prod.txt requirements-dev.in -o requirements.txt
