@@ -89,7 +89,7 @@ def _send(url: str, upstream: FakeUpstream, body: bytes, tally: Tally) -> None:
     if "x-request-id" not in answer.headers:
         raise WrongAnswer("no x-request-id", str(answer.headers))
     if answer.status == 200:
-        _check_reply(answer, is_stream)
+        _check_reply(answer, is_stream, is_ours=reached == "Claude")
     elif not 400 <= answer.status < 500:
         raise WrongAnswer(f"status {answer.status}", answer.body.decode(errors="replace"))
     else:
@@ -106,24 +106,29 @@ def _read_error(answer: Response) -> str:
         raise WrongAnswer("not an error of OpenAI's shape", f"{error!r} in {answer.body!r}") from error
 
 
-def _check_reply(answer: Response, is_stream: bool) -> None:
+def _check_reply(answer: Response, is_stream: bool, *, is_ours: bool) -> None:
+    """A relayed reply is the upstream's own: there the frames are looked at, not what they say."""
     try:
         if is_stream:
-            _check_stream(answer.body)
+            _check_stream(answer.body, is_ours=is_ours)
+        elif not is_ours:
+            json.loads(answer.body)
         else:
             ChatCompletion.model_validate(json.loads(answer.body))
     except (AssertionError, ValueError) as error:
         raise WrongAnswer("a reply that the SDK would not read", f"{error} in {answer.body!r}") from error
 
 
-def _check_stream(data: bytes) -> None:
+def _check_stream(data: bytes, *, is_ours: bool) -> None:
     *frames, rest = data.decode().split("\n\n")
     assert rest == "", "the last frame is not whole"
     lines = [frame for frame in frames if not frame.startswith(":")]
     assert lines[-1:] == ["data: [DONE]"], "the stream has no [DONE]"
     for line in lines[:-1]:
         assert line.startswith("data: {"), line
-        ChatCompletionChunk.model_validate(json.loads(line.removeprefix("data: ")))
+        chunk = json.loads(line.removeprefix("data: "))
+        if is_ours:
+            ChatCompletionChunk.model_validate(chunk)
 
 
 def _judge_refusal(status: int, message: str, sent: str, body: bytes) -> str:
@@ -132,6 +137,9 @@ def _judge_refusal(status: int, message: str, sent: str, body: bytes) -> str:
     for name, words in _NATIVE.items():
         if asked.get(name) is not None and re.search(words, message):
             return f"{status} the client's own `{name}`"
+    kinds = {str(tool.get("type")) for tool in asked.get("tools") or ()}
+    if (found := re.match(r"tools\.\d+\.(\w+_\d{8})\.", message)) and found[1] in kinds:
+        return f"{status} the client's own tool of Anthropic's"
     if "input_schema: JSON schema is invalid" in message and any(map(find_fault, _schemas(asked))):
         return f"{status} the client's own JSON schema is none"
     rule = re.sub(r"\d+", "N", re.sub(r"(['\"]).*?\1", "…", message))[:160]
