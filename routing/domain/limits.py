@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 SECOND: Final = 1_000_000
 WINDOW: Final = 60 * SECOND
@@ -68,8 +68,7 @@ class Scope:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How one measure of a scope stands. Times in microseconds from now.
 
     `limit` is what is enforced here, which may be a share of the scope's own. `wait`:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import difflib
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from routing.domain.keys import KeyRing, KeyRow, is_allowed
+from routing.domain.limits import Limit, Scope
 from routing.domain.names import MAX_NAME_LENGTH, normalise
 from routing.domain.secrets import Secret as Secret
+
+_UNLIMITED: Final = Limit()
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -92,6 +98,14 @@ class ModelRow:
     allows_streaming: bool = True
     default_max_output_tokens: int | None = None
     deployments: tuple[DeploymentRow, ...] = ()
+    limit: Limit = _UNLIMITED
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """What requests for this model count towards, whoever sends them."""
+        if self.limit.is_unlimited:
+            return ()
+        return (Scope(f"model:{self.public_id}", self.limit, self.public_id),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +144,12 @@ class RoutingTable:
     """
 
     __slots__ = (
+        "_everything",
         "_exact",
-        "_listed",
+        "_keys",
         "_loose",
-        "_suggestions",
+        "_offers",
+        "_offers_lock",
         "aliases",
         "built_at",
         "models",
@@ -151,6 +167,7 @@ class RoutingTable:
         providers: Sequence[ProviderRow] = (),
         built_at: float = 0.0,
         problems: Sequence[str] = (),
+        keys: KeyRing | None = None,
     ) -> None:
         self.version: Final = version
         self.models: Final = tuple(models)
@@ -158,6 +175,7 @@ class RoutingTable:
         self.providers: Final = tuple(providers)
         self.built_at: Final = built_at
         self.problems: Final = tuple(problems)
+        self._keys: Final = keys if keys is not None else KeyRing()
 
         enabled = {model.public_id: model for model in self.models if model.is_enabled}
         self._exact: Final[dict[str, Resolution]] = {
@@ -171,12 +189,14 @@ class RoutingTable:
         for name, resolution in self._exact.items():
             self._loose.setdefault(normalise(name), resolution)
 
-        self._listed: Final = tuple(
+        self._everything: Final = _Offer(
             _entry(name, resolution)
             for name, resolution in self._exact.items()
             if (resolution.alias.is_listed if resolution.alias else resolution.model.is_listed)
         )
-        self._suggestions: Final = _Suggestions([entry.id for entry in self._listed])
+        # What keys of one scope see is worked out once; scopes are few, but not surely.
+        self._offers: Final[OrderedDict[frozenset[str], _Offer]] = OrderedDict()
+        self._offers_lock: Final = threading.Lock()
 
     def __repr__(self) -> str:
         return (
@@ -188,25 +208,67 @@ class RoutingTable:
         found = self._exact.get(name)
         return found if found is not None else self._loose.get(normalise(name))
 
-    def listed(self) -> tuple[ListedModel, ...]:
-        """The model list: listed models first, then the aliases that an operator ticked."""
-        return self._listed
+    def listed(self, key: KeyRow | None = None) -> tuple[ListedModel, ...]:
+        """The model list: listed models first, then the aliases that an operator ticked.
 
-    def find_listed(self, name: str) -> ListedModel | None:
-        """The entry of any name that requests may use, listed or not."""
+        With a key, only what it may use.
+        """
+        return self._offer(key).entries
+
+    def find_listed(self, name: str, key: KeyRow | None = None) -> ListedModel | None:
+        """The entry of any name that requests (with `key`) may use, listed or not."""
         resolution = self.resolve(name)
-        if resolution is None:
+        if resolution is None or not is_allowed(key, resolution.model):
             return None
         return _entry(resolution.alias.name if resolution.alias else resolution.model.public_id, resolution)
 
-    def close_matches(self, name: str, n: int = 3) -> tuple[str, ...]:
-        """At most `n` listed names that look like `name`, best first."""
-        return self._suggestions.closest(name, n)
+    def close_matches(self, name: str, n: int = 3, key: KeyRow | None = None) -> tuple[str, ...]:
+        """At most `n` listed names that look like `name`, best first. With a key, of what it may use."""
+        return self._offer(key).suggestions.closest(name, n)
+
+    def digest_key(self, secret: str) -> bytes:
+        """What `find_key` of this same table finds the secret by."""
+        return self._keys.digest(secret)
+
+    def find_key(self, digest: bytes) -> KeyRow | None:
+        """The key with this digest, valid or not: ask its `problem(now)`."""
+        return self._keys.find(digest)
+
+    def _offer(self, key: KeyRow | None) -> _Offer:
+        if key is None or key.allowed is None:
+            return self._everything
+        with self._offers_lock:
+            offer = self._offers.get(key.allowed)
+            if offer is not None:
+                self._offers.move_to_end(key.allowed)
+                return offer
+        allowed = key.allowed
+        offer = _Offer(
+            entry for entry in self._everything.entries if self._exact[entry.id].model.public_id in allowed
+        )
+        with self._offers_lock:
+            self._offers[allowed] = offer
+            if len(self._offers) > _OFFERS_AT_MOST:
+                self._offers.popitem(last=False)
+        return offer
+
+
+_OFFERS_AT_MOST: Final = 1000
 
 
 def _entry(name: str, resolution: Resolution) -> ListedModel:
     model = resolution.model
     return ListedModel(id=name, created=model.created, owned_by=model.owned_by, description=model.description)
+
+
+class _Offer:
+    """What one scope sees of the model list."""
+
+    __slots__ = ("entries", "suggestions")
+
+    def __init__(self, entries: Iterable[ListedModel]) -> None:
+        self.entries: Final = tuple(entries)
+        self.suggestions: Final = _Suggestions(entry.id for entry in self.entries)
 
 
 class _Suggestions:

@@ -11,6 +11,7 @@ from routing.lookup.snapshot import (
     NotLoaded,
     Status,
     current,
+    digest_key,
     forget,
     refresh,
     status,
@@ -18,4 +19,14 @@ from routing.lookup.snapshot import (
 )
 from routing.lookup.watcher import Watcher
 
-__all__ = ["NotLoaded", "Status", "Watcher", "current", "forget", "refresh", "status", "subscribe"]
+__all__ = [
+    "NotLoaded",
+    "Status",
+    "Watcher",
+    "current",
+    "digest_key",
+    "forget",
+    "refresh",
+    "status",
+    "subscribe",
+]

@@ -33,6 +33,7 @@ from routing.domain.table import (
     RoutingTable,
     Secret,
 )
+from routing.lookup.keys import StoredKeys, build_keyring, read_keys
 from routing.lookup.sources import UnusableSecret, read_header, read_key
 from routing.models import Alias, ConfigVersion, Credential, Deployment, Provider, ProviderHeader, ServedModel
 
@@ -64,7 +65,7 @@ def read_version(using: str) -> VersionStamp:
 
 
 def build_table(using: str) -> tuple[VersionStamp, RoutingTable]:
-    """The configuration as it is committed now, read at one moment by seven queries."""
+    """The configuration as it is committed now, read at one moment by a fixed number of queries."""
     with _one_moment(using):
         stamp = read_version(using)
         rows = _Rows(
@@ -74,6 +75,7 @@ def build_table(using: str) -> tuple[VersionStamp, RoutingTable]:
             models=_all(ServedModel, using),
             deployments=_all(Deployment, using),
             aliases=_all(Alias, using),
+            keys=read_keys(using),
         )
     return stamp, _Builder(rows).build(stamp.version)
 
@@ -114,6 +116,7 @@ class _Rows:
     models: list[ServedModel]
     deployments: list[Deployment]
     aliases: list[Alias]
+    keys: StoredKeys
 
 
 class _Builder:
@@ -138,6 +141,11 @@ class _Builder:
             providers=providers,
             built_at=time.time(),
             problems=self._problems,
+            keys=build_keyring(
+                self._rows.keys,
+                {model.pk: model.public_id for model in self._rows.models},
+                self._problems.append,
+            ),
         )
 
     def _providers(self) -> list[ProviderRow]:
@@ -212,6 +220,7 @@ class _Builder:
                 is_enabled=model.is_enabled,
                 allows_streaming=model.allows_streaming,
                 default_max_output_tokens=model.default_max_output_tokens,
+                limit=model.limit,
                 deployments=tuple(
                     DeploymentRow(
                         id=deployment.pk,

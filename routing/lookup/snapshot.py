@@ -56,6 +56,11 @@ def current() -> RoutingTable:
     return loaded.table
 
 
+def digest_key(secret: str) -> bytes:
+    """`RoutingTable.digest_key` of the table in force. Raises `NotLoaded`."""
+    return current().digest_key(secret)
+
+
 def refresh(force: bool = False, *, using: str = DEFAULT_DB_ALIAS) -> RoutingTable:
     """Read the configuration if its version changed (or `force`), and put it in force.
 

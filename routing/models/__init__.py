@@ -5,16 +5,21 @@ from __future__ import annotations
 from routing.models.aliases import Alias
 from routing.models.catalog import Deployment, ServedModel
 from routing.models.config import ConfigVersion, Worker
+from routing.models.keys import ApiKey, ApiKeyUse, KeyPepper, Team
 from routing.models.providers import Credential, Provider, ProviderHeader, ProviderKind
 
 __all__ = [
     "Alias",
+    "ApiKey",
+    "ApiKeyUse",
     "ConfigVersion",
     "Credential",
     "Deployment",
+    "KeyPepper",
     "Provider",
     "ProviderHeader",
     "ProviderKind",
     "ServedModel",
+    "Team",
     "Worker",
 ]

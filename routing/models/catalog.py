@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from routing.domain.capabilities import problem_with_overrides
 from routing.domain.names import MAX_NAME_LENGTH, problem_with_name, problem_with_upstream_id
+from routing.models.limits import Limited
 from routing.models.providers import Provider
 
 
-class ServedModel(models.Model):
+class ServedModel(Limited):
     """What we serve under a public id."""
 
     public_id = models.CharField(

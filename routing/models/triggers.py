@@ -25,6 +25,10 @@ WATCHED_TABLES: Final = (
     "routing_servedmodel",
     "routing_deployment",
     "routing_alias",
+    "routing_team",
+    "routing_apikey",
+    "routing_apikey_allowed_models",
+    "routing_keypepper",
 )
 _NAME_TABLES: Final = ("routing_servedmodel", "routing_alias")
 _SHADOWED: Final = (
@@ -72,15 +76,15 @@ def missing_triggers(using: str) -> list[str]:
 
 
 def before_migrate(*, using: str, plan: Sequence[tuple[Any, bool]] = (), **_: object) -> None:
-    connection = connections[using]
     concerns_us = any(migration.app_label == "routing" for migration, _ in plan)
-    if connection.vendor == "sqlite" and concerns_us and _tables_exist(connection):
+    if connections[using].vendor == "sqlite" and concerns_us:
         remove(using)
 
 
 def after_migrate(*, using: str, **_: object) -> None:
     connection = connections[using]
-    if _tables_exist(connection):
+    tables = _present_tables(connection)
+    if tables:
         install(using)
         bump(using)
     elif connection.vendor == "postgresql":
@@ -89,8 +93,12 @@ def after_migrate(*, using: str, **_: object) -> None:
                 cursor.execute(f"DROP FUNCTION IF EXISTS {function}()")
 
 
-def _tables_exist(connection: BaseDatabaseWrapper) -> bool:
-    return {VERSION_TABLE, *WATCHED_TABLES} <= set(connection.introspection.table_names())
+def _present_tables(connection: BaseDatabaseWrapper) -> list[str]:
+    """The watched tables that there are: not all of them where migrations stopped half-way."""
+    present = set(connection.introspection.table_names())
+    if VERSION_TABLE not in present or not set(_NAME_TABLES) <= present:
+        return []
+    return [table for table in WATCHED_TABLES if table in present]
 
 
 # The row may be missing after a flush. The time tells a fresh count from the one before.
@@ -128,17 +136,18 @@ def _table_of(trigger: str) -> str:
 
 
 def _creations(connection: BaseDatabaseWrapper) -> list[str]:
+    tables = _present_tables(connection)
     if connection.vendor == "sqlite":
-        return _sqlite_creations()
+        return _sqlite_creations(tables)
     if connection.vendor == "postgresql":
-        return _postgresql_creations()
+        return _postgresql_creations(tables)
     raise RuntimeError(f"The configuration lives in SQLite or PostgreSQL, not in {connection.vendor}.")
 
 
-def _sqlite_creations() -> list[str]:
+def _sqlite_creations(tables: Sequence[str]) -> list[str]:
     bumps = [
         f"CREATE TRIGGER {table}_bump_{event} AFTER {event.upper()} ON {table} BEGIN {_BUMP['sqlite']}; END"
-        for table in WATCHED_TABLES
+        for table in tables
         for event in _SQLITE_EVENTS
     ]
     guards = [
@@ -150,7 +159,7 @@ def _sqlite_creations() -> list[str]:
     return bumps + guards
 
 
-def _postgresql_creations() -> list[str]:
+def _postgresql_creations(tables: Sequence[str]) -> list[str]:
     # The count goes up before the statement touches its rows: whoever comes second waits
     # there, holding nothing that the first could need, and the guard after the statement
     # sees all that was committed.
@@ -162,7 +171,7 @@ def _postgresql_creations() -> list[str]:
         f"RAISE EXCEPTION '{_SHADOW_MESSAGE}' USING ERRCODE = 'unique_violation'; "
         "END IF; RETURN NULL; END $$",
     ]
-    for table in WATCHED_TABLES:
+    for table in tables:
         statements.append(
             f"CREATE TRIGGER {table}_bump BEFORE INSERT OR UPDATE OR DELETE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION routing_bump_version()"

@@ -19,16 +19,34 @@ from django.db import connections, transaction
 
 from routing.models import (
     Alias,
+    ApiKey,
+    ApiKeyUse,
     ConfigVersion,
     Credential,
     Deployment,
+    KeyPepper,
     Provider,
     ProviderHeader,
     ServedModel,
+    Team,
     Worker,
 )
 
-_MODELS = (Provider, Credential, ProviderHeader, ServedModel, Deployment, Alias, Worker, ConfigVersion)
+_MODELS = (
+    Provider,
+    Credential,
+    ProviderHeader,
+    ServedModel,
+    Deployment,
+    Alias,
+    KeyPepper,
+    Team,
+    ApiKey,
+    ApiKey.allowed_models.through,
+    ApiKeyUse,
+    Worker,
+    ConfigVersion,
+)
 
 
 class PostgresServer:

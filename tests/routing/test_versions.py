@@ -16,16 +16,21 @@ from django.utils import timezone
 from routing.lookup.building import read_version
 from routing.models import (
     Alias,
+    ApiKey,
     ConfigVersion,
     Credential,
     Deployment,
+    KeyPepper,
     Provider,
     ProviderHeader,
     ServedModel,
+    Team,
     Worker,
     triggers,
 )
 from tests.factories import make_alias, make_credential, make_deployment, make_model, make_provider
+
+SEEDED_TABLES = ("routing_provider", "routing_servedmodel", "routing_deployment", "routing_alias")
 
 
 def version_of(database: str) -> Any:
@@ -136,6 +141,26 @@ def change_deployment(database: str) -> None:
     Deployment.objects.using(database).update(priority=1)
 
 
+def make_restricted_key(database: str) -> ApiKey:
+    team = Team.objects.using(database).create(name="red")
+    KeyPepper.objects.using(database).update_or_create(pk=1, defaults={"encrypted_pepper": "x"})
+    key = ApiKey.objects.using(database).create(prefix="sk-pb-abcdef", digest="0" * 64, team=team)
+    key.allowed_models.add(ServedModel.objects.using(database).get(public_id="gpt-4o"))
+    return key
+
+
+def write_key(database: str) -> None:
+    ApiKey.objects.using(database).create(prefix="sk-pb-abcdef", digest="1" * 64)
+
+
+def write_team(database: str) -> None:
+    Team.objects.using(database).create(name="blue")
+
+
+def restrict_key(database: str) -> None:
+    make_restricted_key(database).allowed_models.clear()
+
+
 def migrate_command(database: str) -> None:
     call_command("migrate", database=database, verbosity=0, interactive=False)
 
@@ -161,6 +186,9 @@ WRITES: list[Callable[[str], None]] = [
     write_deployment,
     change_credential,
     change_deployment,
+    write_key,
+    write_team,
+    restrict_key,
     migrate_command,
 ]
 
@@ -177,6 +205,7 @@ def test_every_way_of_writing_moves_the_version(database: str, write: Callable[[
 def test_each_table_moves_it_by_every_kind_of_statement(database: str) -> None:
     make_credential(Provider.objects.using(database).get(name="openai"))
     write_header(database)
+    make_restricted_key(database)
     for table in triggers.WATCHED_TABLES:
         before = version_of(database).version
         run_sql(database, f"UPDATE {table} SET id = id")
@@ -254,10 +283,7 @@ def test_emptying_a_table_moves_it(database: str) -> None:
         connections[database].vendor
     ]
     for table in reversed(triggers.WATCHED_TABLES):
-        if connections[database].vendor == "sqlite" and table in (
-            "routing_credential",
-            "routing_providerheader",
-        ):
+        if connections[database].vendor == "sqlite" and table not in SEEDED_TABLES:
             continue  # Empty already: nothing is deleted.
         before = version_of(database)
         run_sql(database, statement.format(table))
