@@ -34,7 +34,7 @@ def to_failure(error: Exception, request: HttpRequest) -> Failure:
         case exceptions.MethodNotAllowed():
             return Failure(
                 FailureKind.METHOD_NOT_ALLOWED,
-                f"Not allowed to {request.method} on {request.path} (HINT: check the method of your request.)",
+                f"Not allowed to {request.method} on {request.path} (HINT: check your request's method.)",
             )
         case exceptions.NotAuthenticated():
             return Failure(FailureKind.AUTHENTICATION_MISSING, NO_KEY_MESSAGE)

@@ -105,5 +105,6 @@ class ApiRequest(ASGIRequest):
 def _too_large(limit: int) -> Failure:
     return Failure(
         FailureKind.REQUEST_TOO_LARGE,
-        f"The request body is larger than {limit} bytes. The operator sets this limit with MAX_REQUEST_BYTES.",
+        f"The request body is larger than {limit} bytes. "
+        "The operator sets this limit with MAX_REQUEST_BYTES.",
     )

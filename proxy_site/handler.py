@@ -99,7 +99,7 @@ class ApiLane(ASGIHandler):
 def _wire_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     return [
         (name.encode("ascii"), value.encode("latin-1", "replace"))
-        for name, value in response.headers._store.values()  # type: ignore[attr-defined]
+        for name, value in response.headers._store.values()
     ]
 
 

@@ -31,7 +31,7 @@ class ApiView(APIView):
         self.request = request
         self.caller = None
         try:
-            self.perform_authentication(request)  # type: ignore[arg-type]
+            self.perform_authentication(request)
             if self.permission_classes:
                 self.check_permissions(request)  # type: ignore[arg-type]
             if self.throttle_classes:
