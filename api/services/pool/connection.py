@@ -21,8 +21,6 @@ _NOTHING: Final = memoryview(b"")
 class Owner(Protocol):
     """What a connection needs of its pool."""
 
-    def connection_opened(self, connection: Connection) -> None: ...
-
     def connection_idle(self, connection: Connection) -> None: ...
 
     def connection_closed(self, connection: Connection) -> None: ...
@@ -116,7 +114,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._is_open = True
-        self._owner.connection_opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self._response is None:  # an upstream that talks unasked

@@ -56,6 +56,11 @@ class PoolTransport:
             if response.trouble is not Trouble.NO_ANSWER or not response.is_silent:
                 return _checked(response)
         connection = await self._connector.connect(target.origin, timeouts.connect)
+        if self._all_closed is not None:
+            connection.abort()
+            raise Trouble.UNREACHABLE.failure()
+        # Not before: uvloop tells a connection nothing of its end when connecting is called off.
+        self._open.add(connection)
         return _checked(await connection.exchange(head, request.body, timeouts.headers))
 
     async def close(self) -> None:
@@ -101,11 +106,6 @@ class PoolTransport:
             self._sweep_timer = self._loop.call_at(oldest + self._idle_seconds, self._sweep)
 
     # What connections tell.
-
-    def connection_opened(self, connection: Connection) -> None:
-        self._open.add(connection)
-        if self._all_closed is not None:
-            connection.abort()
 
     def connection_idle(self, connection: Connection) -> None:
         connection.idle_since = self._loop.time()
