@@ -80,6 +80,11 @@ class Line:
         self._waiting: deque[Operation] = deque()
         self._has_work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    @property
+    def backlog(self) -> int:
+        return len(self._waiting)
 
     async def ask(self, operation: Operation) -> list[int]:
         """What the script reports of an `acquire`.
@@ -111,9 +116,11 @@ class Line:
         if self._task is not None:
             with contextlib.suppress(Away):
                 await self.ask(Operation("acquire", "", ()))
+            # valkey-py loses a cancellation now and then (6.2.0, while it connects): the flag ends
+            # the task all the same.
+            self._is_closing = True
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task], timeout=2 * self._timeout)
         await self._client.aclose()
 
     def _put(self, operation: Operation) -> None:
@@ -123,7 +130,7 @@ class Line:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_closing:
             await self._has_work.wait()
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             if not self._waiting:
@@ -172,7 +179,7 @@ class Line:
         logger.error(
             "Valkey is away (%s: %s). LIMITS_WITHOUT_VALKEY says what happens to requests until it is back.",
             type(error).__name__,
-            error,
+            str(error) or f"no answer within {self._timeout:g} s",
         )
         waiting = [*batch, *self._waiting]
         self._waiting.clear()
@@ -186,7 +193,7 @@ class Line:
 
     async def _wait_until_back(self) -> None:
         since = time.monotonic()
-        while True:
+        while self.is_away:
             await asyncio.sleep(self._pause)
             try:
                 # A write: a server that only lets itself be read is of no use.
@@ -194,7 +201,8 @@ class Line:
             except Exception as error:
                 logger.debug("Valkey is still away (%s: %s).", type(error).__name__, error)
             else:
-                break
-        self.is_away = False
+                self.is_away = False
+            if self._is_closing:
+                return
         logger.warning("Valkey is back after %.1f s: limits are shared again.", time.monotonic() - since)
         self._on_back()

@@ -60,6 +60,11 @@ class ValkeyLimiter:
         """Whether Valkey gave no answer lately."""
         return self._line.is_away
 
+    @property
+    def backlog(self) -> int:
+        """How much waits to be sent."""
+        return self._line.backlog
+
     async def acquire(self, scopes: Sequence[Scope]) -> Lease:
         asked = [
             (scope, measure, limit)

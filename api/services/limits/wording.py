@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from api.services.translation.dialects.anthropic_messages.rate_limits import format_duration
@@ -14,30 +14,33 @@ _WHAT: Final[Mapping[Measure, str]] = {
     Measure.TOKENS: "tokens per min (TPM)",
     Measure.CONCURRENT: "concurrent requests",
 }
+_HEADERS: Final = {
+    measure: tuple(f"x-ratelimit-{fact}-{measure}" for fact in ("limit", "remaining", "reset"))
+    for measure in (Measure.REQUESTS, Measure.TOKENS)
+}
 
 
-def encode_headers(standings: Iterable[Standing]) -> dict[str, str]:
+def encode_headers(standings: Sequence[Standing]) -> dict[str, str]:
     """`x-ratelimit-*`, of that scope which has the least left; for requests and tokens apart.
 
     As OpenAI defines it, `reset` is when the whole limit is there again, not when the
     next request fits: that is what `retry-after` says.
     """
-    tightest: dict[Measure, Standing] = {}
-    for standing in standings:
-        measure = standing.measure
-        if measure is not Measure.CONCURRENT and (
-            measure not in tightest or standing.remaining < tightest[measure].remaining
-        ):
-            tightest[measure] = standing
     headers: dict[str, str] = {}
-    for measure, standing in tightest.items():
-        headers[f"x-ratelimit-limit-{measure}"] = str(standing.limit)
-        headers[f"x-ratelimit-remaining-{measure}"] = str(standing.remaining)
-        headers[f"x-ratelimit-reset-{measure}"] = format_duration(standing.reset / SECOND)
+    for measure in (Measure.REQUESTS, Measure.TOKENS):
+        tightest = None
+        for standing in standings:
+            if standing.measure is measure and (tightest is None or standing.remaining < tightest.remaining):
+                tightest = standing
+        if tightest is not None:
+            limit, remaining, reset = _HEADERS[measure]
+            headers[limit] = str(tightest.limit)
+            headers[remaining] = str(tightest.remaining)
+            headers[reset] = format_duration(tightest.reset / SECOND)
     return headers
 
 
-def to_failure(refusal: Standing, standings: Iterable[Standing]) -> Failure:
+def to_failure(refusal: Standing, standings: Sequence[Standing]) -> Failure:
     """The 429 of `refusal`. `standings` are those of the whole request, for its headers.
 
     A limit that admits nothing at all is not worth another try, and the client's SDK is
