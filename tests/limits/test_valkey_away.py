@@ -48,6 +48,11 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[int]]:
     return lambda: [record.levelno for record in caplog.records if record.name == "patchbay.limits"]
 
 
+def pid_of(client: Valkey) -> int:
+    info: Any = client.info("server")
+    return int(info["process_id"])
+
+
 async def attempt(limiter: ValkeyLimiter, scopes: list[Scope]) -> tuple[float, Lease | Failure]:
     """How long it took, and what came of it."""
     began = time.perf_counter()
@@ -70,7 +75,7 @@ async def test_no_request_waits_for_a_server_that_is_gone(
 ) -> None:
     limiter = make(is_open=is_open)
     scopes = [Scope("key:1", Limit(10_000, 10_000, 10_000))]
-    pid = client.info("server")["process_id"]
+    pid = pid_of(client)
     taken = 0
 
     async def hammer(stop: asyncio.Event) -> list[tuple[float, Lease | Failure]]:
@@ -186,7 +191,7 @@ async def test_a_client_that_hangs_up_while_it_waits_leaves_no_slot_taken(
     limiter = make(timeout=10)
     scopes = [Scope("key:1", Limit(max_concurrent=1))]
     (await limiter.acquire(scopes)).release()
-    pid = client.info("server")["process_id"]
+    pid = pid_of(client)
     os.kill(pid, signal.SIGSTOP)
     waiting = asyncio.create_task(limiter.acquire(scopes))
     sent = asyncio.create_task(limiter.acquire([Scope("key:2", Limit(1))]))
