@@ -31,6 +31,11 @@ BUDGET_CLAUDE = "claude-opus-4"
 ADAPTIVE_CLAUDE = "anthropic/claude-opus-5.5"
 """A model that an operator added: its id has a slash, and its signatures bind all that stands before them."""
 
+KEEPALIVE_SECONDS = 0.6
+SILENCE_SECONDS = 1.5
+SILENCES = ((CLAUDE, "body"), (GPT, 1000))
+"""Streams that fall silent for longer than that: before the first word, and in the middle of a frame."""
+
 UPSTREAM_IDS = {
     CLAUDE: "claude-sonnet-4-5",
     BUDGET_CLAUDE: "claude-opus-4-5",
@@ -100,6 +105,8 @@ def running_stack() -> Iterator[Stack]:
             "OPENAI_API_KEY": OPENAI_KEY,
             "ANTHROPIC_BASE_URL": upstream.anthropic_url,
             "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
+            # Short enough to be seen, long enough that no answer of the fake upstream takes as long.
+            "KEEPALIVE_INTERVAL": str(KEEPALIVE_SECONDS),
         }
         with LiveServer(settings) as server:
             _add_models(server)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.clients.client_process import ClientProcess
 from tests.clients.loops import check_loop
 from tests.clients.scripted import breaks_off, says
-from tests.clients.stack import ADAPTIVE_CLAUDE, BOTH, BUDGET_CLAUDE, CLAUDE, THINKING_GPT, Stack, is_claude
-from tests.fake_upstream import Json
+from tests.clients.stack import (
+    ADAPTIVE_CLAUDE,
+    BOTH,
+    BUDGET_CLAUDE,
+    CLAUDE,
+    SILENCE_SECONDS,
+    SILENCES,
+    THINKING_GPT,
+    Stack,
+    is_claude,
+)
+from tests.fake_upstream import Answer, Json, Stall
 
 pytestmark = pytest.mark.node
 
@@ -55,6 +66,14 @@ def test_tool_loop(ai_sdk: ClientProcess, stack: Stack, provider: str, model: st
         assert {"tool-input-start", "tool-input-delta", "tool-call", "text-delta"} <= set(seen["kinds"])
         assert "error" not in seen["kinds"]
     check_loop(stack, model, EXPECTED, is_stream=is_stream)
+
+
+@pytest.mark.parametrize("model", BOTH)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_tool_without_arguments(ai_sdk: ClientProcess, stack: Stack, provider: str, model: str) -> None:
+    seen = ai_sdk.see(f"{provider}_no_arguments", model)
+    assert seen == {"text": "The tools answered: a wall", "calls": [["look_around", {}]]}
+    assert len(stack.seen(model)) == 2
 
 
 @pytest.mark.parametrize("model", BOTH)
@@ -114,6 +133,15 @@ def test_reasoning_streams(ai_sdk: ClientProcess, stack: Stack, model: str) -> N
     assert seen["text"] == "The tools answered: Paris: sunny"
     assert seen["reasoning"].startswith(THOUGHT)
     stack.seen(model)
+
+
+@pytest.mark.parametrize(("model", "place"), SILENCES)
+def test_comments_in_a_silence_are_passed_over(
+    ai_sdk: ClientProcess, stack: Stack, model: str, place: Any
+) -> None:
+    stack.upstream.script(Answer() + Stall(before=place, seconds=SILENCE_SECONDS))
+    seen = ai_sdk.see("compatible_broken_stream", model)
+    assert seen == {"text": "You said: Hello there!", "error": None}
 
 
 @pytest.mark.parametrize("model", BOTH)

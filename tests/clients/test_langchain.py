@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.clients.client_process import ClientProcess
 from tests.clients.loops import check_loop
 from tests.clients.scripted import breaks_off, says
-from tests.clients.stack import ADAPTIVE_CLAUDE, BOTH, BUDGET_CLAUDE, GPT, THINKING_GPT, Stack, is_claude
-from tests.fake_upstream import Json
+from tests.clients.stack import (
+    ADAPTIVE_CLAUDE,
+    BOTH,
+    BUDGET_CLAUDE,
+    GPT,
+    SILENCE_SECONDS,
+    SILENCES,
+    THINKING_GPT,
+    Stack,
+    is_claude,
+)
+from tests.fake_upstream import Answer, Json, Stall
 
 EXPECTED = [("get_weather", {"city": "Paris"}), ("get_time", {"city": "Paris"})]
 VISIT = {"city": "Rome", "days": 1, "companions": ["some companions"]}
@@ -58,6 +69,12 @@ def test_tool_loop(langchain: ClientProcess, stack: Stack, model: str, is_stream
     assert seen["invalid"] == []
     assert seen["content"] == "The tools answered: Paris: sunny; Paris: noon, local"
     check_loop(stack, model, EXPECTED, is_stream=is_stream)
+
+
+@pytest.mark.parametrize("model", BOTH)
+def test_a_tool_without_arguments(langchain: ClientProcess, stack: Stack, model: str) -> None:
+    assert langchain.see("no_arguments", model) == {"calls": [["look_around", {}]], "invalid": []}
+    stack.saw(model)
 
 
 @pytest.mark.parametrize("model", BOTH)
@@ -117,6 +134,14 @@ def test_reasoning_in_a_tool_loop(langchain: ClientProcess, stack: Stack, model:
     assert len(bodies) == 2
     if model == BUDGET_CLAUDE:
         assert [("thinking" in body) for body in bodies] == [True, False]
+
+
+@pytest.mark.parametrize(("model", "place"), SILENCES)
+def test_comments_in_a_silence_are_passed_over(
+    langchain: ClientProcess, stack: Stack, model: str, place: Any
+) -> None:
+    stack.upstream.script(Answer() + Stall(before=place, seconds=SILENCE_SECONDS))
+    assert langchain.see("chat_stream", model)["content"] == "You said: Hello there!"
 
 
 @pytest.mark.parametrize("model", BOTH)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.clients.client_process import ClientProcess
 from tests.clients.loops import check_loop
 from tests.clients.scripted import breaks_off
-from tests.clients.stack import ADAPTIVE_CLAUDE, BOTH, BUDGET_CLAUDE, CLAUDE, GPT, Stack, is_claude
-from tests.fake_upstream import Json
+from tests.clients.stack import (
+    ADAPTIVE_CLAUDE,
+    BOTH,
+    BUDGET_CLAUDE,
+    CLAUDE,
+    GPT,
+    SILENCE_SECONDS,
+    SILENCES,
+    Stack,
+    is_claude,
+)
+from tests.fake_upstream import Answer, Json, Stall
 
 EXPECTED = [("get_weather", {"city": "Paris"}), ("get_time", {"city": "Paris", "zone": "some zone"})]
 ANSWER = "The tools answered: get_weather of Paris: fine; get_time of Paris: fine"
@@ -73,7 +85,9 @@ def test_thinking_survives_a_tool_loop(openai1: ClientProcess, stack: Stack, mod
     seen = openai1.see("thinking_loop", model)
     assert seen["reasoning"].startswith("The user wrote")
     assert seen["content"] == "The tools answered: get_weather of Paris: fine"
-    _, assistant, _ = stack.seen(model)[1]["messages"]
+    # Two requests: a third would be the second one again, its thoughts refused and left out.
+    _, second = stack.seen(model)
+    _, assistant, _ = second["messages"]
     assert assistant["content"][0] == seen["blocks"][0]
     assert assistant["content"][0]["signature"]
 
@@ -82,6 +96,14 @@ def test_thinking_survives_a_tool_loop(openai1: ClientProcess, stack: Stack, mod
 def test_asynchronous(openai1: ClientProcess, stack: Stack, model: str) -> None:
     assert openai1.see("asynchronous", model) == "You said: Hello there!"
     stack.saw(model)
+
+
+@pytest.mark.parametrize(("model", "place"), SILENCES)
+def test_comments_in_a_silence_are_passed_over(
+    openai1: ClientProcess, stack: Stack, model: str, place: Any
+) -> None:
+    stack.upstream.script(Answer() + Stall(before=place, seconds=SILENCE_SECONDS))
+    assert openai1.see("asynchronous", model) == "You said: Hello there!"
 
 
 @pytest.mark.parametrize("model", BOTH)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.clients.client_process import ClientProcess
 from tests.clients.loops import check_loop
 from tests.clients.scripted import breaks_off
-from tests.clients.stack import ADAPTIVE_CLAUDE, BOTH, BUDGET_CLAUDE, CLAUDE, GPT, Stack, is_claude, path_of
-from tests.fake_upstream import Answer, Cut, Json, Paced
+from tests.clients.stack import (
+    ADAPTIVE_CLAUDE,
+    BOTH,
+    BUDGET_CLAUDE,
+    CLAUDE,
+    GPT,
+    SILENCE_SECONDS,
+    SILENCES,
+    Stack,
+    is_claude,
+    path_of,
+)
+from tests.fake_upstream import Answer, Cut, Json, Paced, Stall
 
 pytestmark = pytest.mark.node
 
@@ -95,12 +108,23 @@ def test_thinking_survives_a_tool_loop(openai_node: ClientProcess, stack: Stack,
     seen = openai_node.see("thinking_loop", model)
     assert seen["reasoning"].startswith("The user wrote")
     assert seen["content"] == "The tools answered: get_weather of Paris: fine"
-    _, assistant, _ = stack.seen(model)[1]["messages"]
+    # Two requests: a third would be the second one again, its thoughts refused and left out.
+    _, second = stack.seen(model)
+    _, assistant, _ = second["messages"]
     assert assistant["content"][0] == seen["blocks"][0]
     assert assistant["content"][0]["signature"]
 
 
 # --- failures -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("model", "place"), SILENCES)
+def test_comments_in_a_silence_are_passed_over(
+    openai_node: ClientProcess, stack: Stack, model: str, place: Any
+) -> None:
+    stack.upstream.script(Answer() + Stall(before=place, seconds=SILENCE_SECONDS))
+    seen = openai_node.see("broken_stream", model)
+    assert seen == {"content": "You said: Hello there!", "error": None}
 
 
 @pytest.mark.parametrize("scenario", ["broken_stream", "broken_helper"])

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.clients.client_process import ClientProcess
 from tests.clients.loops import check_loop
 from tests.clients.scripted import breaks_off, says
-from tests.clients.stack import ADAPTIVE_CLAUDE, BOTH, BUDGET_CLAUDE, CLAUDE, THINKING_GPT, Stack, is_claude
-from tests.fake_upstream import Json
+from tests.clients.stack import (
+    ADAPTIVE_CLAUDE,
+    BOTH,
+    BUDGET_CLAUDE,
+    CLAUDE,
+    SILENCE_SECONDS,
+    SILENCES,
+    THINKING_GPT,
+    Stack,
+    is_claude,
+)
+from tests.fake_upstream import Answer, Json, Stall
 
 EXPECTED = [("get_weather", {"city": "Paris"}), ("get_time", {"city": "Paris"})]
 ANSWER = 'The tools answered: Paris: sunny; {"city":"Paris","zone":"local","time":"noon"}'
@@ -45,6 +56,12 @@ def test_tool_loop(pydantic_ai: ClientProcess, stack: Stack, model: str, is_stre
     assert seen["output"] == ANSWER
     assert [tuple(call) for call in seen["calls"]] == EXPECTED
     check_loop(stack, model, EXPECTED, is_stream=is_stream)
+
+
+@pytest.mark.parametrize("model", BOTH)
+def test_a_tool_without_arguments(pydantic_ai: ClientProcess, stack: Stack, model: str) -> None:
+    seen = pydantic_ai.see("no_arguments", model)
+    assert seen == {"output": "The tools answered: a wall", "calls": [["look_around", {}]]}
 
 
 @pytest.mark.parametrize("model", BOTH)
@@ -95,6 +112,14 @@ def test_reasoning_in_a_tool_loop(
         assert seen["thoughts"][0] == THOUGHT
         [assistant] = [turn for turn in second["messages"] if turn["role"] == "assistant"]
         assert [block["type"] for block in assistant["content"]] == ["tool_use"]
+
+
+@pytest.mark.parametrize(("model", "place"), SILENCES)
+def test_comments_in_a_silence_are_passed_over(
+    pydantic_ai: ClientProcess, stack: Stack, model: str, place: Any
+) -> None:
+    stack.upstream.script(Answer() + Stall(before=place, seconds=SILENCE_SECONDS))
+    assert "".join(pydantic_ai.see("chat_stream", model)["texts"]) == "You said: Hello there!"
 
 
 @pytest.mark.parametrize("model", BOTH)

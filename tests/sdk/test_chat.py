@@ -9,7 +9,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests.clients.stack import BOTH, CLAUDE, GPT, UPSTREAM_IDS, Stack, is_claude
+from tests.clients.stack import BOTH, CLAUDE, GPT, SILENCE_SECONDS, SILENCES, UPSTREAM_IDS, Stack, is_claude
+from tests.fake_upstream import Answer, Stall
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello there!"}]
 # One transparent pixel.
@@ -146,6 +147,18 @@ def test_the_headers_of_a_stream(client: OpenAI, stack: Stack, model: str) -> No
         assert "content-length" not in response.headers
         lines = [line for line in response.iter_lines() if line]
     assert lines[-1] == "data: [DONE]"
+
+
+@pytest.mark.parametrize(("model", "place"), SILENCES)
+def test_a_silence_carries_comments_that_the_sdk_passes_over(
+    client: OpenAI, stack: Stack, model: str, place: Any
+) -> None:
+    stack.upstream.script(Answer() + Stall(before=place, seconds=SILENCE_SECONDS), times=2)
+    chunks = list(client.chat.completions.create(model=model, messages=HELLO, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "You said: Hello there!"
+    request = client.chat.completions.with_streaming_response.create(model=model, messages=HELLO, stream=True)
+    with request as response:
+        assert any(line.startswith(":") for line in response.iter_lines())
 
 
 def test_a_request_id_of_the_client_is_kept(client: OpenAI, stack: Stack) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 
 from tests.clients.stack import BOTH, CLAUDE, GPT, Stack, is_claude
 
@@ -256,3 +256,14 @@ def test_custom_tools_work_with_claude(client: OpenAI, stack: Stack) -> None:
     messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "ran"}]
     completion = client.chat.completions.create(model=CLAUDE, messages=messages, tools=tools)
     assert completion.choices[0].message.content == "The tools answered: ran"
+
+
+def test_custom_tools_cannot_stream_from_claude(client: OpenAI, stack: Stack) -> None:
+    """The SDK knows no shape for their deltas, so that a clear refusal is better than a guess."""
+    tools: list[Any] = [{"type": "custom", "custom": {"name": "run"}}]
+    with pytest.raises(BadRequestError, match="custom tools cannot be streamed") as caught:
+        client.chat.completions.create(
+            model=CLAUDE, messages=[{"role": "user", "content": "Go"}], tools=tools, stream=True
+        )
+    assert caught.value.code == "unsupported_value"
+    assert stack.upstream.requests == []

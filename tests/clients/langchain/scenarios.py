@@ -37,6 +37,12 @@ def get_time(city: str, zone: str = "local") -> str:
     return f"{city}: noon, {zone}"
 
 
+@tool
+def look_around() -> str:
+    """What there is to see."""
+    return "a wall"
+
+
 TOOLS = {"get_weather": get_weather, "get_time": get_time}
 
 
@@ -118,6 +124,16 @@ def tool_loop_stream(model: str) -> Any:
     }
 
 
+def no_arguments(model: str) -> Any:
+    first: Any = None
+    for chunk in chat_model(model).bind_tools([look_around]).stream("Where am I?"):
+        first = chunk if first is None else first + chunk
+    return {
+        "calls": [[call["name"], call["args"]] for call in first.tool_calls],
+        "invalid": first.invalid_tool_calls,
+    }
+
+
 def forced_tool(model: str) -> Any:
     reply = chat_model(model).bind_tools([get_weather, get_time], tool_choice="get_time").invoke("Paris")
     return [call["name"] for call in reply.tool_calls]
@@ -178,6 +194,7 @@ if __name__ == "__main__":
         chat_stream_usage,
         tool_loop,
         tool_loop_stream,
+        no_arguments,
         forced_tool,
         structured_json_schema,
         structured_function_calling,

@@ -70,6 +70,14 @@ function scenariosOf(make) {
       const steps = await result.steps;
       return { text: await result.text, calls: calls(steps), steps: steps.length, kinds: [...kinds] };
     },
+    no_arguments: async (model) => {
+      const look_around = tool({ inputSchema: z.object({}), execute: async () => 'a wall' });
+      const result = streamText(
+        once(model, { prompt: 'Where am I?', tools: { look_around }, stopWhen: isStepCount(4) }),
+      );
+      const text = await result.text;
+      return { text, calls: calls(await result.steps).map(([, name, input]) => [name, input]) };
+    },
     forced_tool: async (model) => {
       const choice = { type: 'tool', toolName: 'get_time' };
       const result = await generateText(once(model, { prompt: 'Paris', tools, toolChoice: choice }));

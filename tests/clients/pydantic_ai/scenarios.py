@@ -94,6 +94,19 @@ async def tool_loop_stream(model: str) -> Any:
         return {"output": output, "calls": calls_in(result.all_messages())}
 
 
+async def no_arguments(model: str) -> Any:
+    made = agent(model)
+
+    @made.tool_plain
+    def look_around() -> str:
+        """What there is to see."""
+        return "a wall"
+
+    async with made.run_stream("Where am I?") as result:
+        output = await result.get_output()
+        return {"output": output, "calls": calls_in(result.all_messages())}
+
+
 async def conversation(model: str) -> Any:
     """A second run that carries the whole first one, tool calls and results included."""
     made = agent_with_tools(model)
@@ -166,6 +179,7 @@ if __name__ == "__main__":
         chat_stream,
         tool_loop,
         tool_loop_stream,
+        no_arguments,
         conversation,
         tool_output,
         native_output,
