@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
@@ -24,8 +25,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from api.services.pool.proxies import parse_proxy, proxy_from_environment
-from api.services.pool.targets import check_headers
+from api.services.pool.proxies import proxy_from_environment
+from api.services.pool.targets import check_headers, parse_target
 from api.services.translation.failures import Failure, FailureKind
 from api.services.wire import Timeouts, Transport, WireRequest, WireResponse
 from api.services.wire_failures import Trouble, too_long
@@ -34,6 +35,8 @@ _MAX_HEADER_BYTES = 64 * 1024
 _IDLE_CONNECTION_SECONDS = 55.0
 """Below the minute after which many servers and balancers drop an idle connection."""
 
+_ONE_WRITE_BYTES = 64 * 1024
+"""Longer bodies are handed to aiohttp as a file, which it sends piece by piece."""
 
 _BREAKS = (aiohttp.ClientError, OSError, RuntimeError)
 """How aiohttp says that a body broke off; a RuntimeError, once the transport itself is closed."""
@@ -117,7 +120,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                         method,
                         url,
                         headers=headers,
-                        data=body,
+                        data=body if len(body) <= _ONE_WRITE_BYTES else io.BytesIO(body),
                         allow_redirects=False,
                         proxy=self._proxy_for(url),
                         timeout=limits,
@@ -137,10 +140,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         if origin not in self._proxies:
-            proxy = proxy_from_environment(origin)
-            if proxy is not None:
-                parse_proxy(proxy)  # one that speaks HTTP, or a Failure
-            self._proxies[origin] = proxy
+            parse_target(url)  # a Failure where URL or proxy are none, which aiohttp would take for others
+            self._proxies[origin] = proxy_from_environment(origin)
         return self._proxies[origin]
 
     async def close(self) -> None:

@@ -17,8 +17,8 @@ from api.services.pool.proxies import Proxy, basic_authorization, parse_proxy, p
 from api.services.wire_failures import Trouble
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_UNSAFE_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
-_UNSAFE_IN_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_UNSAFE_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+_UNSAFE_IN_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS: Final = frozenset(
     {
@@ -114,10 +114,7 @@ def encode_head(target: Target, headers: Mapping[str, str], length: int) -> byte
     if target.authorization and not any(name.lower() == "authorization" for name in headers):
         lines.append(f"\r\nauthorization: {target.authorization}")
     lines.append(f"\r\ncontent-length: {length}\r\n\r\n")
-    try:
-        return "".join(lines).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        raise Trouble.INVALID_HEADER.failure() from None
+    return "".join(lines).encode()
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
