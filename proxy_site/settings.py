@@ -189,6 +189,12 @@ ANTHROPIC_API_KEY = env.text("ANTHROPIC_API_KEY")
 ANTHROPIC_BASE_URL = env.text("ANTHROPIC_BASE_URL")
 DEMO = env.choice("DEMO", "auto", ("auto", "on", "off"))
 
+# Translation to Claude.
+ANTHROPIC_AUTO_CACHE = env.flag("ANTHROPIC_AUTO_CACHE", False)
+ANTHROPIC_INLINE_SYSTEM = env.flag("ANTHROPIC_INLINE_SYSTEM", False)
+REPAIR_TOOL_TURNS = env.flag("REPAIR_TOOL_TURNS", False)
+
+UPSTREAM_CLIENT = env.choice("UPSTREAM_CLIENT", "pool", ("pool", "aiohttp"))
 # Seconds.
 UPSTREAM_CONNECT_TIMEOUT = env.number("UPSTREAM_CONNECT_TIMEOUT", 10, minimum=0.01)
 UPSTREAM_HEADERS_TIMEOUT = env.number("UPSTREAM_HEADERS_TIMEOUT", 120, minimum=0.01)

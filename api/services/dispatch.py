@@ -13,7 +13,7 @@ from django.conf import settings
 
 from api.services import transport
 from api.services.demo import DemoTransport
-from api.services.exchange import Exchange, Inbound, ReadReply, open_exchange
+from api.services.exchange import Exchange, Inbound, Options, ReadReply, open_exchange
 from api.services.providers.catalog import KINDS
 from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
@@ -28,6 +28,11 @@ MAX_CONTINUATIONS = 5
 _DRAIN_SECONDS = 2.0
 
 _demo = DemoTransport()
+_options = Options(
+    auto_cache=settings.ANTHROPIC_AUTO_CACHE,
+    repairs_turns=settings.REPAIR_TOOL_TURNS,
+    inlines_system=settings.ANTHROPIC_INLINE_SYSTEM,
+)
 _turns: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
 _drains: set[asyncio.Task[None]] = set()
 
@@ -363,6 +368,7 @@ def _open(inbound: Inbound, model: ModelRow, deployment: DeploymentRow, record: 
         model,
         deployment,
         secret=credential.secret.reveal() if credential is not None else None,
+        options=_options,
     )
     record.ignored = exchange.ignored
     return exchange

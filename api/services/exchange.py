@@ -21,14 +21,15 @@ from api.services.translation.dialects.anthropic_messages import amendments
 from api.services.translation.dialects.anthropic_messages import failures as anthropic_failures
 from api.services.translation.dialects.anthropic_messages import replies as anthropic_replies
 from api.services.translation.dialects.anthropic_messages.requests import encode_request
-from api.services.translation.dialects.anthropic_messages.target import Target
 from api.services.translation.dialects.anthropic_messages.stream import StreamDecoder
+from api.services.translation.dialects.anthropic_messages.target import Target
 from api.services.translation.dialects.openai_chat import failures as openai_failures
 from api.services.translation.dialects.openai_chat import replies as openai_replies
 from api.services.translation.dialects.openai_chat import requests as openai_requests
 from api.services.translation.dialects.openai_chat.relay import StreamRelay
 from api.services.translation.dialects.openai_chat.stream import StreamEncoder
 from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.ignored import refusal
 from api.services.translation.json_text import dump_json, load_json
 from api.services.translation.quirks import override_quirks
 from api.services.translation.streams import StreamTranslator, TranslatedStream
@@ -54,6 +55,15 @@ class Inbound:
     def request(self) -> ChatRequest:
         """The neutral request, decoded once however many candidates are tried."""
         return openai_requests.decode_request(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The operator's choices for translations, the same for every request: see `Target`."""
+
+    auto_cache: bool = False
+    repairs_turns: bool = False
+    inlines_system: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +104,17 @@ class Exchange(Protocol):
 
 
 def open_exchange(
-    inbound: Inbound, model: ModelRow, deployment: DeploymentRow, *, secret: str | None
+    inbound: Inbound, model: ModelRow, deployment: DeploymentRow, *, secret: str | None, options: Options
 ) -> Exchange:
     """
     Raises:
-        Failure: the request cannot be put into the upstream's dialect.
+        Failure: the request cannot be put into the upstream's dialect, or, where client
+            or operator want that strictly, not without leaving something out.
     """
     kind = KINDS[deployment.provider.kind]
     if kind.dialect is Dialect.OPENAI_CHAT:
         return _open_relay(inbound, deployment, kind, secret)
-    return _open_translation(inbound, model, deployment, kind, secret)
+    return _open_translation(inbound, model, deployment, kind, secret, options)
 
 
 # Relays.
@@ -156,6 +167,8 @@ def _open_relay(
         quirks=override_quirks(kind.quirks, deployment.provider.quirks),
         wants_usage=True,
     )
+    if relayed.ignored and (deployment.is_strict or inbound.is_strict):
+        raise refusal(relayed.ignored[0])
     return _Relay(
         wire=_wire(inbound, deployment, kind, secret, relayed.body, betas=()),
         ignored=relayed.ignored,
@@ -217,7 +230,7 @@ class _Translation:
             # of them out is legal; changing one is not.
             return replace(
                 self._resend(amendments.without_thinking(self.sent)),
-                ignored=(*self.ignored, "thinking_blocks"),
+                ignored=(*self.ignored, "messages.thinking_blocks"),
             )
         shrunk = amendments.shrink_max_tokens(self.sent, failure.message)
         if shrunk is not None:
@@ -229,7 +242,12 @@ class _Translation:
 
 
 def _open_translation(
-    inbound: Inbound, model: ModelRow, deployment: DeploymentRow, kind: ProviderKind, secret: str | None
+    inbound: Inbound,
+    model: ModelRow,
+    deployment: DeploymentRow,
+    kind: ProviderKind,
+    secret: str | None,
+    options: Options,
 ) -> Exchange:
     request = inbound.request
     encoded = encode_request(
@@ -239,9 +257,9 @@ def _open_translation(
             capabilities=override(find_capabilities(deployment.upstream_id), deployment.capabilities),
             default_max_tokens=model.default_max_output_tokens,
             is_strict=deployment.is_strict or inbound.is_strict,
-            auto_cache=False,
-            repairs_turns=False,
-            inlines_system=False,
+            auto_cache=options.auto_cache,
+            repairs_turns=options.repairs_turns,
+            inlines_system=options.inlines_system,
         ),
     )
     return _Translation(

@@ -24,7 +24,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
+from django.conf import settings
 
+from api.services.pool import PoolTransport
 from api.services.pool.proxies import proxy_from_environment
 from api.services.pool.targets import check_headers, parse_target
 from api.services.translation.failures import Failure, FailureKind
@@ -263,7 +265,8 @@ def current() -> Transport:
     loop = asyncio.get_running_loop()
     transport = _open.get(loop)
     if transport is None:
-        transport = _open[loop] = AiohttpTransport()
+        transport = PoolTransport() if settings.UPSTREAM_CLIENT == "pool" else AiohttpTransport()
+        _open[loop] = transport
     return transport
 
 

@@ -75,7 +75,7 @@ def golden_server(
 
 
 def _cases(*kinds: str) -> pytest.MarkDecorator:
-    found = [case for kind in kinds for case in load_cases(kind)]
+    found = [case for kind in kinds for case in load_cases(kind) if not case.switches]
     return pytest.mark.parametrize("case", found, ids=[case.name for case in found])
 
 
@@ -91,7 +91,7 @@ def _request_for(case: GoldenCase, **more: Any) -> dict[str, Any]:
     if case.request_has == "functions":
         body["functions"] = [{"name": "f", "parameters": {"type": "object", "properties": {}}}]
     elif case.request_has == "custom tool":
-        body["tools"] = [{"type": "custom", "custom": {"name": "f"}}]
+        body["tools"] = [{"type": "custom", "custom": {"name": "shell"}}]
     return body
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 
@@ -63,6 +64,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, admin_server: LiveSer
         color_scheme="dark" if request.param == "dark" else "light",
     )
     page = context.new_page()
+    page.set_default_timeout(10_000)
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -99,10 +101,9 @@ def test_an_alias_is_edited_in_the_list(page: Page, admin_server: LiveServer) ->
 def test_a_provider_key_is_never_shown_again(page: Page, admin_server: LiveServer) -> None:
     secret = "sk-planted-0123456789"
     page.goto(f"{admin_server.url}/admin/routing/provider/2/change/")
-    if page.locator("input[type=password]").count() == 0:
-        page.get_by_text("Add another").first.click()
-    field = page.locator("input[type=password]:visible").last
-    field.fill(secret)
+    page.get_by_text("Add another Provider key").click()
+    page.locator("input[name^=credentials-][name$=-label]:visible").last.fill(f"typed in {secrets.token_hex(4)}")
+    page.locator("input[name^=credentials-][name$=-key]:visible").last.fill(secret)
     page.get_by_role("button", name="Save and continue editing").click()
     page.wait_for_load_state()
     assert "errornote" not in page.content()
