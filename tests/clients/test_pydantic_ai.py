@@ -87,6 +87,18 @@ def test_output_by_schema(pydantic_ai: ClientProcess, stack: Stack, model: str) 
 
 
 @pytest.mark.parametrize("model", BOTH)
+def test_output_by_schema_behind_tools(pydantic_ai: ClientProcess, stack: Stack, model: str) -> None:
+    """Tools and a schema in one request: the schema binds the last answer only."""
+    seen = pydantic_ai.see("native_output_behind_tools", model)
+    assert seen == {"output": VISIT, "calls": [["get_weather", {"city": "Rome"}]]}
+    bodies = stack.seen(model)
+    assert len(bodies) == 2
+    for body in bodies:
+        assert len(body["tools"]) == 2
+        assert ("output_config" in body) == is_claude(model)
+
+
+@pytest.mark.parametrize("model", BOTH)
 def test_output_by_prompt(pydantic_ai: ClientProcess, stack: Stack, model: str) -> None:
     stack.upstream.script(says(model, json.dumps(VISIT)))
     assert pydantic_ai.see("prompted_output", model) == VISIT

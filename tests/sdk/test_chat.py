@@ -138,6 +138,30 @@ def test_headers_tell_what_happened(client: OpenAI, stack: Stack, model: str) ->
 
 
 @pytest.mark.parametrize("model", BOTH)
+def test_what_the_client_says_of_itself_stays_here(stack: Stack, model: str) -> None:
+    """Keys, accounts and telemetry of the client are none of the upstream's business."""
+    secret = "token-of-the-client"
+    with OpenAI(
+        api_key=secret,
+        organization="org-of-the-client",
+        project="proj-of-the-client",
+        base_url=stack.base_url,
+        max_retries=0,
+    ) as client:
+        client.chat.completions.create(
+            model=model,
+            messages=HELLO,
+            extra_headers={"cookie": "session=1", "x-forwarded-for": "10.0.0.1", "x-api-key": secret},
+        )
+    [request] = stack.upstream.requests
+    sent = {name.lower(): value for name, value in request.headers}
+    assert not [name for name in sent if name.startswith(("x-stainless", "x-forwarded", "openai-"))]
+    assert "cookie" not in sent
+    assert not [value for value in sent.values() if "of-the-client" in value]
+    stack.saw(model)
+
+
+@pytest.mark.parametrize("model", BOTH)
 def test_the_headers_of_a_stream(client: OpenAI, stack: Stack, model: str) -> None:
     request = client.chat.completions.with_streaming_response.create(model=model, messages=HELLO, stream=True)
     with request as response:

@@ -123,6 +123,12 @@ async def native_output(model: str) -> Any:
     return await _structured(model, NativeOutput(Visit))
 
 
+async def native_output_behind_tools(model: str) -> Any:
+    made = agent_with_tools(model, output_type=NativeOutput(Visit))
+    result = await made.run("A trip to Rome")
+    return {"output": result.output.model_dump(), "calls": calls_in(result.all_messages())}
+
+
 async def prompted_output(model: str) -> Any:
     return await _structured(model, PromptedOutput(Visit))
 
@@ -183,6 +189,7 @@ if __name__ == "__main__":
         conversation,
         tool_output,
         native_output,
+        native_output_behind_tools,
         prompted_output,
         tool_output_stream,
         image,
