@@ -236,6 +236,14 @@ def test_more_strict_tools_than_allowed_become_plain_ones() -> None:
     assert encode(tools=tools[:20]).ignored == ()
 
 
+def test_a_strict_tool_whose_values_are_listed_is_a_plain_one() -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "string"}}, "enum": ["x"]}
+    encoded = encode(tools=[tool("f", parameters, strict=True)])
+    assert encoded.body["tools"][0]["input_schema"]["type"] == "object"
+    assert "strict" not in encoded.body["tools"][0]
+    assert encoded.ignored == ("tools.function.strict",)
+
+
 def test_response_format_and_strict_tools_share_the_limits() -> None:
     optional = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(13)}}
     answer = {"type": "json_schema", "json_schema": {"name": "r", "schema": optional}}

@@ -20,6 +20,7 @@ from api.services.translation.json_schema import (
     measure,
     tool_schema,
 )
+from tests.fake_upstream.anthropic_schemas import check_output_schema
 
 STRING = {"type": "string"}
 INTEGER = {"type": "integer"}
@@ -354,3 +355,52 @@ def test_any_json_in_a_schema_is_closed_or_refused(value: Any) -> None:
                 continue
             assert schema["type"] == "object"
             assert schema.keys().isdisjoint({"anyOf", "oneOf", "allOf"})
+
+
+ODD_VALUES: list[Any] = [
+    *(None, True, 0, 1, -1, 1.0, 2**64, 10**400, "", "x", "\ud83d", "object", "uuid", "#/$defs/a"),
+    *([], [1], ["q"], [None], [[]], [{}], ["object"], {}, {"a": 1}, STRING, [STRING], {"q": {}}),
+]
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "type",
+        "enum",
+        "const",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "$ref",
+        "$defs",
+        "properties",
+        "required",
+        "items",
+        "minItems",
+        "maxItems",
+        "minimum",
+        "format",
+        "description",
+        "title",
+        "additionalProperties",
+        "not",
+        "pattern",
+        "default",
+    ],
+)
+def test_a_keyword_with_an_odd_value_is_closed_so_that_it_compiles_or_not_at_all(keyword: str) -> None:
+    for value in ODD_VALUES:
+        odd = {keyword: value}
+        for schema in (
+            odd,
+            {"type": "object", "properties": {"q": STRING}, "required": ["q"]} | odd,
+            {"type": "object", "properties": {"q": {"type": ["string", "null"]} | odd}},
+            {"type": "object", "properties": {"q": {"type": "array", "items": STRING} | odd}},
+            {"anyOf": [{"type": "object", "properties": {"q": STRING}} | odd, {"type": "null"}]},
+            {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"q": INTEGER}} | odd}},
+        ):
+            closed = close_schema(schema)
+            if closed is not None:
+                check_output_schema(closed, "schema")
+                measure(closed)

@@ -9,7 +9,7 @@ and the caller falls back.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
@@ -101,12 +101,12 @@ class _Closer:
                 closed[key] = rest.pop(key)
         if "object" in types:
             self._close_object(rest, closed)
-        if "string" in types and rest.get("format") in _FORMATS:
+        if "string" in types and _is_text_of(_FORMATS, rest.get("format")):
             closed["format"] = rest.pop("format")
         if "array" in types:
             if rest.get("items") is not None:
                 closed["items"] = self._close(rest.pop("items"))
-            if rest.get("minItems") in (0, 1):
+            if type(rest.get("minItems")) is int and rest["minItems"] in (0, 1):
                 closed["minItems"] = rest.pop("minItems")
         if rest:
             hints = "{" + ", ".join(f"{key}: {value}" for key, value in rest.items()) + "}"
@@ -146,7 +146,7 @@ class _Closer:
         closed["properties"] = {name: self._close(schema) for name, schema in properties.items()}
         closed["additionalProperties"] = False
         if required is not None:
-            if not isinstance(required, list) or any(name not in properties for name in _texts(required)):
+            if not isinstance(required, list) or not all(_is_text_of(properties, name) for name in required):
                 raise _NotRepresentable
             closed["required"] = required
 
@@ -351,6 +351,10 @@ def _types(kind: Any) -> tuple[str, ...]:
 
 def _texts(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _is_text_of(known: Container[str], value: Any) -> bool:
+    return isinstance(value, str) and value in known
 
 
 def _is_primitive(value: Any) -> bool:

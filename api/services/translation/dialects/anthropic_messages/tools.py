@@ -93,7 +93,8 @@ class _Strictness:
     def close(self, schema: JsonObject) -> JsonObject | None:
         """The schema of a strict tool, or None where this tool cannot be one."""
         closed = close_schema(schema) if self._is_known and self._count < MAX_STRICT_TOOLS else None
-        if closed is not None:
+        # A closed schema may say its values without a type; a tool's root has to have one.
+        if closed is not None and closed.get("type") == "object":
             complexity = self._complexity + measure(closed)
             if complexity.is_allowed:
                 self._complexity = complexity
