@@ -2,15 +2,20 @@
 
 A case lives in `golden/<inbound>__<upstream>/<case>/`. Its `case.toml` has `id`, `kind`
 and `title`, and where needed `source`, `model` (the name that the client asked for),
-`include_usage`, `request_has` and `ignored` (the parameters that must be reported). What
-goes in and what must come out are the files beside it: `request.json`,
-`upstream_request.json`, `upstream_reply.json` or `upstream_stream.sse`, `reply.json` or
-`stream.sse`. Any other key of `case.toml` is a mistake and fails the load.
+`include_usage`, `request_has`, `ignored` (the parameters that must be reported), `covers`
+(what the published matrix links to it for), `also` (further addresses of the bug that it
+is about) and `switches` (the operator's choices that are on, named as in `Target`; such
+a case is run pure only). What goes in and what must come out are the files beside it:
+`request.json`, `upstream_request.json`, `upstream_reply.json` or `upstream_stream.sse`,
+`reply.json` or `stream.sse`. Any other key of `case.toml` is a mistake and fails the load.
+
+`python -m tests.golden_cases --rewrite` (`make golden`) writes what must come out anew.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).parent / "golden"
+_LISTS = ("ignored", "covers", "also", "switches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,9 @@ class GoldenCase:
     include_usage: bool = False
     request_has: str = ""
     ignored: tuple[str, ...] | None = None
+    covers: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,7 +82,14 @@ def _all_cases() -> tuple[GoldenCase, ...]:
 
 
 def _load(path: Path) -> GoldenCase:
-    fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    if "ignored" in fields:
-        fields["ignored"] = tuple(fields["ignored"])
+    fields: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    fields |= {name: tuple(fields[name]) for name in _LISTS if name in fields}
     return GoldenCase(folder=path.parent, **fields)
+
+
+if __name__ == "__main__":
+    from tests.golden_rewriting import main
+
+    if sys.argv[1:] != ["--rewrite"]:
+        sys.exit("usage: python -m tests.golden_cases --rewrite")
+    main()

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from api.services.translation.capabilities import find_capabilities
-from api.services.translation.dialects.anthropic_messages.requests import Target, encode_request
+from api.services.translation.dialects.anthropic_messages.requests import encode_request
 from api.services.translation.dialects.openai_chat.requests import check_relay, decode_request, relay_request
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import dump_json, load_json
 from api.services.translation.quirks import NO_QUIRKS
 from tests.anthropic_body import assert_valid_anthropic_body
 from tests.golden_cases import GoldenCase, load_cases
-
-
-def target_for(model: str, *, is_strict: bool = False) -> Target:
-    return Target(upstream_id=model, capabilities=find_capabilities(model), is_strict=is_strict)
+from tests.golden_products import encoded_request, target_of
 
 
 @pytest.mark.parametrize("case", load_cases("chat_req"), ids=str)
 def test_a_chat_request_becomes_a_messages_body(case: GoldenCase) -> None:
     expected = case.read_json("upstream_request.json")
-    request = decode_request(case.read_json("request.json"))
-    encoded = encode_request(request, target_for(expected["model"]))
+    encoded = encoded_request(case)
     assert encoded.body == expected
     if case.ignored is not None:
         assert sorted(encoded.ignored) == sorted(case.ignored)
@@ -32,14 +27,14 @@ def test_a_chat_request_becomes_a_messages_body(case: GoldenCase) -> None:
 @pytest.mark.parametrize("case", load_cases("chat_req"), ids=str)
 def test_a_body_survives_json(case: GoldenCase) -> None:
     request = decode_request(load_json(case.read_bytes("request.json")))
-    body = encode_request(request, target_for(case.read_json("upstream_request.json")["model"])).body
+    body = encode_request(request, target_of(case)).body
     assert load_json(dump_json(body)) == body
 
 
 @pytest.mark.parametrize("case", load_cases("chat_req"), ids=str)
 def test_reading_leaves_the_client_s_body_as_it_is(case: GoldenCase) -> None:
     body = case.read_json("request.json")
-    encode_request(decode_request(body), target_for(case.read_json("upstream_request.json")["model"]))
+    encode_request(decode_request(body), target_of(case))
     assert body == case.read_json("request.json")
 
 
@@ -47,7 +42,7 @@ def test_reading_leaves_the_client_s_body_as_it_is(case: GoldenCase) -> None:
     "case", [case for case in load_cases("chat_req") if case.ignored is not None], ids=str
 )
 def test_strict_mode_refuses_what_would_be_ignored(case: GoldenCase) -> None:
-    target = target_for(case.read_json("upstream_request.json")["model"], is_strict=True)
+    target = target_of(case, is_strict=True)
     request = decode_request(case.read_json("request.json"))
     if not case.ignored:
         assert encode_request(request, target).ignored == ()
@@ -60,10 +55,9 @@ def test_strict_mode_refuses_what_would_be_ignored(case: GoldenCase) -> None:
 
 @pytest.mark.parametrize("case", load_cases("chat_req_error"), ids=str)
 def test_a_wrong_chat_request_is_refused(case: GoldenCase) -> None:
-    body = case.read_json("request.json")
     expected = case.read_json("reply.json")
     with pytest.raises(Failure) as caught:
-        encode_request(decode_request(body), target_for(body["model"]))
+        encoded_request(case)
     failure = caught.value
     assert failure.status == expected["status"]
     seen = {"type": failure.type, "param": failure.param, "code": failure.code}
