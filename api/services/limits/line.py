@@ -70,7 +70,9 @@ class Line:
         # A connection that the server closed while it was idle is no reason to call it away.
         self._client: Valkey = Valkey.from_url(
             url,
-            socket_timeout=timeout,
+            # The time is kept in `_send`. valkey-py would keep it with `asyncio.wait_for`, which in
+            # Python 3.11 loses cancellations: https://github.com/python/cpython/issues/86296
+            socket_timeout=None,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 1, (ValkeyConnectionError,)),
             retry_on_error=[ValkeyConnectionError],
@@ -80,7 +82,6 @@ class Line:
         self._waiting: deque[Operation] = deque()
         self._has_work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._is_closing = False
 
     @property
     def backlog(self) -> int:
@@ -116,11 +117,8 @@ class Line:
         if self._task is not None:
             with contextlib.suppress(Away):
                 await self.ask(Operation("acquire", "", ()))
-            # valkey-py loses a cancellation now and then (6.2.0, while it connects): the flag ends
-            # the task all the same.
-            self._is_closing = True
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=2 * self._timeout)
+            await asyncio.wait([self._task], timeout=self._timeout)
         await self._client.aclose()
 
     def _put(self, operation: Operation) -> None:
@@ -130,7 +128,7 @@ class Line:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        while not self._is_closing:
+        while True:
             await self._has_work.wait()
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             if not self._waiting:
@@ -202,7 +200,5 @@ class Line:
                 logger.debug("Valkey is still away (%s: %s).", type(error).__name__, error)
             else:
                 self.is_away = False
-            if self._is_closing:
-                return
         logger.warning("Valkey is back after %.1f s: limits are shared again.", time.monotonic() - since)
         self._on_back()
