@@ -63,7 +63,9 @@ UNFOLD: dict[str, Any] = {
             "950": "oklch(27.7% .046 192.524)",
         },
     },
-    "COMMAND": {"search_models": ["routing.servedmodel", "routing.alias", "routing.provider"]},
+    "COMMAND": {
+        "search_models": ["routing.servedmodel", "routing.alias", "routing.provider", "routing.apikey"]
+    },
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,
@@ -78,6 +80,13 @@ UNFOLD: dict[str, Any] = {
                     _list("Models", "neurology", "routing", "servedmodel"),
                     _list("Aliases", "alt_route", "routing", "alias"),
                     _list("Providers", "dns", "routing", "provider"),
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    _list("API keys", "key", "routing", "apikey"),
+                    _list("Teams", "groups", "routing", "team"),
                 ],
             },
             {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import count
 from typing import Any
 
-from routing.models import Alias, Credential, Deployment, Provider, ProviderKind, ServedModel
+from routing.models import Alias, ApiKey, Credential, Deployment, Provider, ProviderKind, ServedModel, Team
+from routing.services import issue_key
 
 _numbers = count(1)
 
@@ -56,3 +58,16 @@ def make_alias(name: str = "", model: ServedModel | None = None, **fields: Any) 
     return Alias.objects.using(model._state.db or "default").create(
         name=name or f"alias-{next(_numbers)}", model=model, **fields
     )
+
+
+def make_team(name: str = "", **fields: Any) -> Team:
+    return Team.objects.create(name=name or f"team {next(_numbers)}", **fields)
+
+
+def make_key(*, models: Collection[ServedModel] = (), **fields: Any) -> tuple[ApiKey, str]:
+    """A key and its secret. `fields` are columns, also those that `issue_key` does not take."""
+    key, secret = issue_key(models=models)
+    if fields:
+        ApiKey.objects.filter(pk=key.pk).update(**fields)
+        key.refresh_from_db()
+    return key, secret

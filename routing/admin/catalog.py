@@ -84,6 +84,14 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
             "What clients may do",
             {"fields": ("is_enabled", "is_listed", "allows_streaming", "default_max_output_tokens")},
         ),
+        (
+            "Limits",
+            {
+                "classes": ("collapse",),
+                "description": "Of all clients together. Keys and teams have limits of their own.",
+                "fields": ("requests_per_minute", "tokens_per_minute", "max_concurrent"),
+            },
+        ),
     )
 
     def changelist_view(

@@ -54,6 +54,8 @@ def _changes(form: Any) -> list[str]:
 
 
 def _value(field: forms.Field, value: Any) -> str:
+    if isinstance(field, forms.ModelMultipleChoiceField):
+        return _shortened(", ".join(str(row) for row in value or ()) or "none")
     if isinstance(field, forms.ModelChoiceField) and value not in (None, ""):
         row = value if isinstance(value, Model) else field.queryset.filter(pk=value).first()  # type: ignore[union-attr]
         return str(row) if row is not None else f"number {value}, since deleted"
@@ -66,5 +68,8 @@ def _value(field: forms.Field, value: Any) -> str:
             return "empty"
     if isinstance(field, forms.ChoiceField):
         value = dict(field.choices).get(value, value)  # type: ignore[arg-type]
-    text = str(value)
+    return _shortened(str(value))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
