@@ -65,8 +65,12 @@ def decrypt_pepper(encrypted: str) -> bytes:
     """Raises `UnusablePepper`."""
     try:
         pepper = base64.b64decode(crypto.decrypt(encrypted), validate=True)
-    except (crypto.UndecryptableError, crypto.EncryptionKeyError) as error:
-        raise UnusablePepper(str(error).rstrip(".")) from None
+    except crypto.UndecryptableError:
+        raise UnusablePepper(
+            "cannot be decrypted: none of ENCRYPTION_KEYS fits. Put the earlier key back"
+        ) from None
+    except crypto.EncryptionKeyError as error:
+        raise UnusablePepper(f"cannot be decrypted: {str(error).rstrip('.')}") from None
     except (binascii.Error, ValueError):
         raise UnusablePepper("is damaged") from None
     if len(pepper) != PEPPER_BYTES:

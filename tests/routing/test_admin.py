@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.forms import ModelMultipleChoiceField
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -46,6 +47,8 @@ def form_of(page: Any) -> dict[str, Any]:
     for form in forms:
         for field in form:
             value = field.value()
+            if value is None and isinstance(field.field, ModelMultipleChoiceField):
+                continue
             if (
                 field.field.widget.input_type == "password"
                 if hasattr(field.field.widget, "input_type")

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from tests.routing.databases import PostgresServer
 
-MODULES = ("test_models.py", "test_admin.py", "test_crypto.py")
+MODULES = (
+    "test_models.py",
+    "test_admin.py",
+    "test_crypto.py",
+    "test_keys.py",
+    "test_key_admin.py",
+    "test_groups.py",
+)
 
 
 def test_models_admin_and_commands_hold_on_postgresql(
