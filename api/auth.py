@@ -1,33 +1,134 @@
-"""Who is calling. Touches memory only."""
+"""Who is calling. Touches memory only: keys are found in the routing table."""
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
+from functools import cache
+from typing import Final
 
+from django.conf import settings
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 
 from api.request import ApiRequest
+from api.services import key_use
+from api.services.gateway import current_table
+from api.services.translation.failures import Failure, FailureKind
+from routing.domain.access import Access, choose_access
+from routing.domain.keys import KeyProblem, KeyRow, is_ours
+
+BOUND_HOST_VARIABLE: Final = "PATCHBAY_BOUND_HOST"
+"""How the launcher tells its workers which address it listens on. Not a setting."""
+
+# Each says that the request came through somebody else.
+_FORWARDING: Final = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
+
+_PROBLEMS: Final = {
+    KeyProblem.REVOKED: "it was revoked",
+    KeyProblem.DISABLED: "it is switched off",
+    KeyProblem.TEAM_DISABLED: "its team is switched off",
+    KeyProblem.EXPIRED: "it has expired",
+    KeyProblem.REPLACED: "it was replaced by a new one",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated bearer of a token. The token itself goes no further."""
+    """The authenticated bearer of a token, with the key if it is one of ours. The token goes no further."""
+
+    key: KeyRow | None = None
 
 
-_ANYONE = Caller()
+_ANYONE: Final = Caller()
 
 
-class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <token>`, where any token passes."""
+@cache
+def access() -> Access:
+    """The access mode of this process."""
+    return choose_access(
+        setting=settings.ACCESS_MODE,
+        is_production=settings.IS_PRODUCTION,
+        bound_host=os.environ.get(BOUND_HOST_VARIABLE, ""),
+    )
+
+
+class KeyAuthentication(BaseAuthentication):
+    """A key of ours, or, where the access mode allows it, any token.
+
+    Taken from `Authorization: Bearer`, `x-api-key` or `api-key`, in this order.
+    """
 
     def authenticate(self, request: ApiRequest) -> tuple[Caller, None]:  # type: ignore[override]
-        header: str = request.META.get("HTTP_AUTHORIZATION", "")
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = _token_of(request)
+        if not token:
             raise exceptions.NotAuthenticated
+        if is_ours(token):
+            return Caller(_find_key(token)), None
+        if not _accepts_any_token(request):
+            raise Failure(
+                FailureKind.INVALID_API_KEY,
+                f"Incorrect API key provided: {mask(token)}. This proxy accepts the keys that its operator "
+                "issues (they start with sk-pb-).",
+            )
         return _ANYONE, None
 
     def authenticate_header(self, request: object) -> str:
         """Without this, DRF would answer 403 instead of 401."""
         return 'Bearer realm="api"'
+
+
+class OpenOrKeyAuthentication(KeyAuthentication):
+    """The same for what is open to everyone while any token is: the model list."""
+
+    def authenticate(self, request: ApiRequest) -> tuple[Caller, None]:  # type: ignore[override]
+        if not is_ours(_token_of(request)) and _accepts_any_token(request):
+            return _ANYONE, None
+        return super().authenticate(request)
+
+
+def mask(token: str) -> str:
+    """Enough of a token to recognise it by, for whoever has it."""
+    return f"{token[:6]}****{token[-4:]}" if len(token) >= 20 else "****"
+
+
+def _token_of(request: ApiRequest) -> str:
+    meta = request.META
+    header: str = meta.get("HTTP_AUTHORIZATION", "")
+    if header:
+        scheme, _, token = header.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+    return (meta.get("HTTP_X_API_KEY") or meta.get("HTTP_API_KEY") or "").strip()
+
+
+def _accepts_any_token(request: ApiRequest) -> bool:
+    policy = access()
+    if not policy.is_local_only:
+        return policy.accepts_any_token(host="", is_forwarded=False)
+    meta = request.META
+    return policy.accepts_any_token(
+        host=meta.get("HTTP_HOST", ""), is_forwarded=any(name in meta for name in _FORWARDING)
+    )
+
+
+def _find_key(token: str) -> KeyRow:
+    table = current_table()
+    key = table.find_key(table.digest_key(token))
+    if key is None:
+        raise Failure(FailureKind.INVALID_API_KEY, f"Incorrect API key provided: {mask(token)}.")
+    now = time.time()
+    problem = key.problem(now)
+    if problem is not None:
+        raise Failure(
+            FailureKind.INVALID_API_KEY, f"The API key {key.prefix}… is not accepted: {_PROBLEMS[problem]}."
+        )
+    key_use.note(key.id, now)
+    return key

@@ -182,6 +182,9 @@ WEB_CONCURRENCY = env.whole("WEB_CONCURRENCY", 1, minimum=1)
 SHUTDOWN_GRACE = env.whole("SHUTDOWN_GRACE", 30, minimum=0)  # Seconds.
 ADMIN_USERNAME = env.text("ADMIN_USERNAME", "admin")
 
+# Who may use the API: docs/keys.md. Unset, it depends on where we listen.
+ACCESS_MODE = env.choice("ACCESS_MODE", "", ("", "any_bearer", "issued_keys"))
+
 # Providers, when the database names nothing else.
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
 OPENAI_BASE_URL = env.text("OPENAI_BASE_URL")
@@ -257,6 +260,12 @@ CORS_ALLOW_HEADERS = [
 CORS_EXPOSE_HEADERS = [
     "x-request-id",
     "retry-after",
+    "retry-after-ms",
+    *(
+        f"x-ratelimit-{fact}-{measure}"
+        for measure in ("requests", "tokens")
+        for fact in ("limit", "remaining", "reset")
+    ),
     "x-should-retry",
     "x-patchbay-ignored",
     "x-patchbay-model",

@@ -16,6 +16,7 @@ for _name in (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",
     "DATABASE_URL",
+    "VALKEY_URL",
     "ENVIRONMENT",
     "HTTP_PROXY",
     "HTTPS_PROXY",

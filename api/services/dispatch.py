@@ -333,13 +333,13 @@ class ReplyStream:
         record.finish = translator.finish.value if translator.finish is not None else None
         if failure is not None:
             _end_attempt(self._attempt, failure)
-            record.write(status=200, failure=failure)
+            record.finish_request(status=200, failure=failure)
         elif is_closed_by_client:
             self._attempt.end("cancelled")
-            record.write(status=CLIENT_CLOSED_REQUEST)
+            record.finish_request(status=CLIENT_CLOSED_REQUEST)
         else:
             self._attempt.end("ok")
-            record.write(status=200)
+            record.finish_request(status=200)
             # The body's own end is still to be read, for the connection to serve again;
             # the client does not wait for that.
             task = asyncio.create_task(_drain(self._response))

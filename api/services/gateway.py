@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.services import dispatch
+from api.services import dispatch, limits
 from api.services.exchange import Inbound
+from api.services.limits import UNLIMITED, Lease
 from api.services.recording import Record
 from api.services.translation.dialects.openai_chat.requests import check_relay
 from api.services.translation.failures import Failure, FailureKind
 from routing import lookup
+from routing.domain.keys import KeyRow, is_allowed
 from routing.domain.plan import order_candidates
 from routing.domain.table import ListedModel, ModelRow, RoutingTable
 
@@ -27,10 +29,13 @@ class Call:
     body: Any
     headers: Mapping[str, str]
     started: float
+    key: KeyRow | None = None
     record: Record = field(init=False)
 
     def __post_init__(self) -> None:
-        self.record = Record(self.request_id, self.started)
+        self.record = Record(
+            self.request_id, self.started, key_prefix=self.key.prefix if self.key is not None else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ async def serve(call: Call) -> Answer:
         body: dict[str, Any] = call.body
         table = current_table()
         record.config_version = table.version
-        model = _resolve(table, body["model"], record)
+        model = _resolve(table, body["model"], call.key, record)
         record.is_stream = body.get("stream") is True
         if record.is_stream and not model.allows_streaming:
             raise Failure(
@@ -73,18 +78,19 @@ async def serve(call: Call) -> Answer:
         # A deployment whose provider has no key yet is passed over while another has one.
         candidate = next((c for c in candidates if c.provider.is_configured), candidates[0])
         inbound = Inbound(body=body, headers=call.headers, created=dispatch.wall_clock())
+        record.lease = await _acquire(call.key, model)
         if record.is_stream:
             frames = await dispatch.open_stream(inbound, model, candidate, record)
             return Answer(record.headers(), frames=frames)
         reply = await dispatch.fetch_reply(inbound, model, candidate, record)
         headers = record.headers()
-        record.write(status=200)
+        record.finish_request(status=200)
         return Answer(headers, body=reply)
     except Failure as failure:
-        record.write(status=failure.status, failure=failure)
+        record.finish_request(status=failure.status, failure=failure)
         raise
     except BaseException as error:
-        record.write(status=dispatch.status_of(error))
+        record.finish_request(status=dispatch.status_of(error))
         raise
 
 
@@ -104,24 +110,35 @@ def current_table() -> RoutingTable:
         ) from None
 
 
-def list_models() -> tuple[ListedModel, ...]:
-    return current_table().listed()
+def list_models(key: KeyRow | None) -> tuple[ListedModel, ...]:
+    return current_table().listed(key)
 
 
-def find_model(name: str) -> ListedModel:
-    """What `GET /models/{id}` shows: any model or alias that answers requests, listed or not."""
+def find_model(name: str, key: KeyRow | None) -> ListedModel:
+    """What `GET /models/{id}` shows: any model or alias that answers this caller, listed or not."""
     table = current_table()
-    listed = table.find_listed(name)
+    listed = table.find_listed(name, key)
     if listed is None:
-        raise _model_not_found(table, name)
+        raise _model_not_found(table, name, key)
     return listed
 
 
-def _resolve(table: RoutingTable, name: str, record: Record) -> ModelRow:
+async def _acquire(key: KeyRow | None, model: ModelRow) -> Lease:
+    """A place within the limits of key, team and model.
+
+    Raises:
+        Failure: one of them is reached.
+    """
+    scopes = (*key.scopes, *model.scopes) if key is not None else model.scopes
+    return await limits.current().acquire(scopes) if scopes else UNLIMITED
+
+
+def _resolve(table: RoutingTable, name: str, key: KeyRow | None, record: Record) -> ModelRow:
     record.requested_model = name
     resolution = table.resolve(name)
-    if resolution is None or not resolution.model.is_enabled:
-        raise _model_not_found(table, name)
+    # Out of a key's scope, a model is as unknown as one that does not exist.
+    if resolution is None or not resolution.model.is_enabled or not is_allowed(key, resolution.model):
+        raise _model_not_found(table, name, key)
     record.alias = resolution.alias.name if resolution.alias else None
     record.model = resolution.model.public_id
     return resolution.model
@@ -130,9 +147,9 @@ def _resolve(table: RoutingTable, name: str, record: Record) -> ModelRow:
 _SHOWN_NAME = 200
 
 
-def _model_not_found(table: RoutingTable, name: str) -> Failure:
+def _model_not_found(table: RoutingTable, name: str, key: KeyRow | None) -> Failure:
     shown = name if len(name) <= _SHOWN_NAME else name[:_SHOWN_NAME] + "…"
     message = f"The model `{shown}` does not exist or you do not have access to it."
-    if matches := table.close_matches(name):
+    if matches := table.close_matches(name, key=key):
         message += " Did you mean " + " or ".join(f"`{match}`" for match in matches) + "?"
     return Failure(FailureKind.MODEL_NOT_FOUND, message, param="model")

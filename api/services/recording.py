@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.services.limits import UNLIMITED, Lease
 from api.services.translation.failures import Failure
 from api.services.translation.usage import Usage
 
@@ -42,6 +43,8 @@ class Record:
 
     request_id: str
     started: float
+    key_prefix: str | None = None
+    lease: Lease = UNLIMITED
     requested_model: str = ""
     alias: str | None = None
     model: str | None = None
@@ -81,15 +84,21 @@ class Record:
             headers["x-patchbay-upstream"] = header_text(last.deployment)
             if last.upstream_request_id:
                 headers["x-upstream-request-id"] = header_text(last.upstream_request_id)
+        if self.lease is not UNLIMITED:
+            headers |= self.lease.headers()
         if self.ignored:
             headers["x-patchbay-ignored"] = header_text(", ".join(self.ignored))[:1024]
         return headers
 
-    def write(self, *, status: int, failure: Failure | None = None) -> None:
-        """Write the request's line, once."""
+    def finish_request(self, *, status: int, failure: Failure | None = None) -> None:
+        """Count what was used, free the request's place, and write its line. Once, however it ended."""
         if self.is_written:
             return
         self.is_written = True
+        if self.lease is not UNLIMITED:
+            if self.usage is not None:
+                self.lease.settle(self.usage.total_tokens)
+            self.lease.release()
         level = logging.INFO if failure is None else failure.spec.log_level
         if not logger.isEnabledFor(level):
             return
@@ -97,6 +106,7 @@ class Record:
         fields: dict[str, Any] = {
             "request_id": self.request_id,
             "status": status,
+            "key": self.key_prefix,
             "model": self.requested_model or None,
             "alias": self.alias,
             "served_model": self.model if self.model != self.requested_model else None,

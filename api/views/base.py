@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.views import APIView
 
-from api.auth import BearerAuthentication, Caller
+from api.auth import Caller, KeyAuthentication
 from api.errors import render_exception
 from api.request import ApiRequest
 
@@ -49,7 +49,7 @@ class ApiView(APIView):
 
     def perform_authentication(self, request: Any) -> None:
         for authentication in self.authentication_classes:
-            if isinstance(authentication, type) and issubclass(authentication, BearerAuthentication):
+            if isinstance(authentication, type) and issubclass(authentication, KeyAuthentication):
                 self.caller = authentication().authenticate(request)[0]
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
-from api.auth import BearerAuthentication
+from api.auth import KeyAuthentication
 from api.errors import render_failure
 from api.request import ApiRequest
 from api.services import gateway
@@ -16,7 +16,7 @@ from api.views.base import ApiView
 
 
 class ChatCompletionsView(ApiView):
-    authentication_classes = [BearerAuthentication]
+    authentication_classes = [KeyAuthentication]
 
     async def post(self, request: ApiRequest) -> HttpResponseBase:
         body = load_json(await request.read_body())
@@ -25,6 +25,7 @@ class ChatCompletionsView(ApiView):
             body=body,
             headers=request.client_headers(),
             started=request.started,
+            key=self.caller.key if self.caller is not None else None,
         )
         try:
             answer = await gateway.serve(call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 
+from api.auth import OpenOrKeyAuthentication
 from api.request import ApiRequest
 from api.services import gateway
 from api.services.translation.dialects.openai_chat.models import encode_model, encode_model_list
@@ -12,12 +13,18 @@ from api.views.base import ApiView
 
 
 class ModelListView(ApiView):
-    """All listed models, in the operator's order. Open to everyone while any bearer token is."""
+    """All listed models that the caller may use, in the operator's order.
+
+    Open to everyone while any bearer token is.
+    """
+
+    authentication_classes = [OpenOrKeyAuthentication]
 
     async def get(self, request: ApiRequest) -> HttpResponse:
+        key = self.caller.key if self.caller is not None else None
         models = [
             encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)
-            for listed in gateway.list_models()
+            for listed in gateway.list_models(key)
         ]
         return HttpResponse(dump_json(encode_model_list(models)), content_type="application/json")
 
@@ -25,8 +32,10 @@ class ModelListView(ApiView):
 class ModelView(ApiView):
     """One model. Its id may hold `/` and `:`."""
 
+    authentication_classes = [OpenOrKeyAuthentication]
+
     async def get(self, request: ApiRequest, model_id: str) -> HttpResponse:
-        listed = gateway.find_model(model_id)
+        listed = gateway.find_model(model_id, self.caller.key if self.caller is not None else None)
         return HttpResponse(
             dump_json(encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)),
             content_type="application/json",

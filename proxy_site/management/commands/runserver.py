@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import uvicorn
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.core.management.commands.runserver import Command as RunserverCommand
 from django.utils import autoreload
 
+from api.auth import BOUND_HOST_VARIABLE
 from proxy_site.server import server_config
 
 
@@ -28,6 +30,7 @@ class Command(RunserverCommand):
             self.check(display_num_errors=True)
         self.check_migrations()
         host = self.addr.strip("[]")
+        os.environ[BOUND_HOST_VARIABLE] = host
         shown = f"[{host}]" if ":" in host else host
         self.stdout.write(f"Patchbay's API: http://{shown}:{self.port}/api/v1")
         self.stdout.write(f"Patchbay's admin: http://{shown}:{self.port}/admin/")

@@ -20,9 +20,11 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from uvicorn.supervisors import Multiprocess
 
+from api.auth import BOUND_HOST_VARIABLE, access
 from proxy_site import env
 from proxy_site.server import server_config
 from routing import lookup
+from routing.domain.access import AccessMode
 from routing.domain.kinds import KINDS
 
 
@@ -31,6 +33,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        os.environ[BOUND_HOST_VARIABLE] = settings.HOST
         listener = self._listen(settings.HOST, settings.PORT)
         try:
             self._migrate()
@@ -103,6 +106,12 @@ class Command(BaseCommand):
             else:
                 state = f"no key yet: set {KINDS[provider.kind].key_variable or 'one in the admin'}"
             lines.append(f"  {provider.name:<10} {state}")
+        mode = access().mode
+        lines.append(
+            "  Access     any token is accepted"
+            if mode is AccessMode.ANY_BEARER
+            else "  Access     only keys that you issue are accepted (in the admin, or `manage.py issue_key`)"
+        )
         lines.append("")
         self.stdout.write("\n".join(lines))
         self.stdout.flush()
