@@ -105,6 +105,8 @@ def running_stack() -> Iterator[Stack]:
             "OPENAI_API_KEY": OPENAI_KEY,
             "ANTHROPIC_BASE_URL": upstream.anthropic_url,
             "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
+            # Said outright, any token passes even where a request claims to have been forwarded.
+            "ACCESS_MODE": "any_bearer",
             # Short enough to be seen, long enough that no answer of the fake upstream takes as long.
             "KEEPALIVE_INTERVAL": str(KEEPALIVE_SECONDS),
         }

@@ -41,6 +41,15 @@ def refused(client: OpenAI, model: str, **more: Any) -> openai.APIStatusError:
 # --- refused by us --------------------------------------------------------------------
 
 
+def test_a_key_of_ours_that_does_not_exist(stack: Stack) -> None:
+    with OpenAI(api_key="sk-pb-unknown", base_url=stack.base_url, max_retries=0) as client:
+        error = refused(client, GPT)
+    assert type(error) is openai.AuthenticationError
+    assert error.code == "invalid_api_key"
+    assert "sk-pb-unknown" not in error.message
+    assert stack.upstream.requests == []
+
+
 def test_no_key_at_all(client: OpenAI, stack: Stack) -> None:
     error = refused(client, GPT, extra_headers={"Authorization": openai.omit})
     assert type(error) is openai.AuthenticationError
