@@ -80,7 +80,7 @@ def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def post(url: str, body: bytes = b"{}", headers: Mapping[str, str] | None = None) -> WireRequest:
-    return WireRequest(url, headers or {}, body)
+    return WireRequest(url, headers or {}, body, allows_private=True)
 
 
 async def fetch(transport: Transport, url: str, body: bytes = b"{}") -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import socket
 import threading
 from collections.abc import Callable
 from itertools import chain
@@ -17,6 +15,7 @@ from api.services.translation.failures import Failure, FailureKind
 from api.services.wire import Timeouts, Transport
 from tests.transport.conftest import POOL_ONLY, TIMEOUTS, fetch, post, read_pieces
 from tests.transport.raw_server import Peer, RawServer, chunk, keep_answering, reply
+from tests.transport.sockets import settle, sockets
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -301,25 +300,6 @@ async def test_calling_off_a_wait_for_a_piece_loses_nothing(transport: Transport
         await server.wait_for_connections(0)
 
 
-def sockets() -> set[str]:
-    found = set()
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            name = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
-            continue
-        if name.startswith("socket:"):
-            found.add(name)
-    return found
-
-
-async def settle(before: set[str]) -> None:
-    """Until no socket is open that was not open before."""
-    async with asyncio.timeout(5):
-        while sockets() - before:
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 async def test_calling_off_at_any_moment_leaves_nothing(
     open_transport: Callable[..., Transport],
@@ -440,22 +420,21 @@ async def test_a_slow_reader_slows_the_upstream_down(transport: Transport) -> No
         assert sent == total
 
 
-@POOL_ONLY
 async def test_after_a_slow_reader_the_connection_is_awake_again(transport: Transport) -> None:
-    """Reading was paused when the last bytes came; the upstream's hanging up is noticed all the same."""
+    """Bodies of all lengths around those at which reading is paused, the last piece included."""
 
     async def serve(peer: Peer) -> None:
-        await peer.answer(bytes(1 << 20))
-        await peer.close()
+        while True:
+            request = await peer.read_request()
+            await peer.send(reply(bytes(int(request.body) * 1024)))
 
     async with RawServer(serve) as server:
-        for _ in range(3):
-            response = await transport.send(post(server.url), TIMEOUTS)
-            await asyncio.sleep(0.02)
-            assert len(await response.read(1 << 21)) == 1 << 20
+        for length in (64, 128, 200, 256, 257, 300, 400, 500, 512, 600, 1024):
+            response = await transport.send(post(server.url, b"%d" % length), TIMEOUTS)
+            await asyncio.sleep(0.01)
+            assert len(await response.read(1 << 21)) == length * 1024
             await response.close()
-            await server.wait_for_connections(0)
-        assert server.accepted == 3
+        assert server.accepted == 1
 
 
 async def test_no_thread_is_started_for_an_address(transport: Transport) -> None:
@@ -476,9 +455,3 @@ async def test_half_closed_behind_a_reply_the_connection_is_not_used_again(trans
             assert await fetch(transport, server.url) == b"ok"
             await server.wait_for_connections(0)
             assert server.accepted == number
-
-
-def test_sockets_are_counted() -> None:
-    before = sockets()
-    with socket.socket():
-        assert len(sockets() - before) == 1

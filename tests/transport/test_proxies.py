@@ -234,7 +234,7 @@ async def test_behind_a_proxy_only_literal_addresses_can_be_forbidden(
 ) -> None:
     """A name is looked up by the proxy; and the proxy's own address is the operator's choice."""
 
-    def check(host: str, ip: str) -> None:
+    def check(ip: str, allows_private: bool) -> None:
         raise Failure(FailureKind.PROVIDER_NOT_CONFIGURED, f"{ip} is not allowed.")
 
     async def serve(peer: Peer) -> None:

@@ -9,14 +9,16 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
+from api.services.addresses import literal_address
 from api.services.pool.connection import Connection, Owner
-from api.services.pool.dial import Resolver, dial, is_address
+from api.services.pool.dial import Resolver, dial
 from api.services.pool.proxies import Proxy
 from api.services.pool.targets import Origin
 from api.services.wire_failures import Trouble
 
-CheckAddress = Callable[[str, str], None]
-"""Called with a host and each address it has, before connecting to any; raises a Failure to forbid it.
+CheckAddress = Callable[[str, bool], None]
+"""Called with each address that a host has, before connecting to any, and with whether the
+provider may use private ones; raises a Failure to forbid it.
 
 A proxy is the operator's own choice and is not asked about, nor is a name behind it,
 which only the proxy looks up; an address in place of that name is.
@@ -35,7 +37,7 @@ def default_tls() -> ssl.SSLContext:
 
 
 class Connector:
-    def __init__(self, owner: Owner, tls: ssl.SSLContext, check_address: CheckAddress | None) -> None:
+    def __init__(self, owner: Owner, tls: ssl.SSLContext, check_address: CheckAddress) -> None:
         self._owner = owner
         self._tls = tls
         self._check_address = check_address
@@ -47,13 +49,13 @@ class Connector:
         try:
             async with asyncio.timeout(seconds):
                 if origin.proxy is None:
-                    sock = await self._dial(origin.host, origin.port)
+                    sock = await self._dial(origin)
                     await self._start(sock, connection, _tls_host(origin.scheme, origin.host), seconds)
                 elif origin.scheme == "http":
-                    self._check_literal(origin.host)
+                    self._check_literal(origin)
                     await self._reach(origin.proxy, connection, seconds)
                 else:
-                    self._check_literal(origin.host)
+                    self._check_literal(origin)
                     await self._tunnel(origin.proxy, origin, connection, seconds)
             return connection
         except BaseException as error:
@@ -65,11 +67,12 @@ class Connector:
     def close(self) -> None:
         self._resolver.close()
 
-    async def _dial(self, host: str, port: int) -> socket.socket:
-        addresses = await self._resolver.resolve(host, port)
-        if self._check_address is not None:
-            for address in addresses:
-                self._check_address(host, address.ip)
+    async def _dial(self, origin: Origin) -> socket.socket:
+        # The very addresses that were judged are dialled: a name that means something else
+        # a moment later (DNS rebinding) gains nothing by it.
+        addresses = await self._resolver.resolve(origin.host, origin.port)
+        for address in addresses:
+            self._check_address(address.ip, origin.allows_private)
         return await dial(addresses)
 
     async def _start(
@@ -108,9 +111,9 @@ class Connector:
             transport.abort()
             raise
 
-    def _check_literal(self, host: str) -> None:
-        if self._check_address is not None and is_address(host):
-            self._check_address(host, host)
+    def _check_literal(self, origin: Origin) -> None:
+        if address := literal_address(origin.host):
+            self._check_address(address, origin.allows_private)
 
 
 class _Tunnel(asyncio.Protocol):

@@ -41,7 +41,6 @@ class _InflatedResponse:
         self._is_gzip = is_gzip
         self._inflater: zlib._Decompress | None = None
         self._packed = b""
-        self._has_more = False
 
     @property
     def status(self) -> int:
@@ -56,7 +55,7 @@ class _InflatedResponse:
 
     async def read_piece(self, seconds: float | None) -> bytes:
         while True:
-            if not self._has_more:
+            if not self._packed:
                 self._packed = await self._response.read_piece(seconds)
                 if not self._packed:
                     if self._inflater is not None and not self._inflater.eof:
@@ -75,8 +74,6 @@ class _InflatedResponse:
             inflater = self._inflater = zlib.decompressobj(self._window_bits())
         piece = inflater.decompress(self._packed, _PIECE)
         self._packed = inflater.unconsumed_tail or inflater.unused_data
-        # A full piece may leave output behind inside zlib, with no input left.
-        self._has_more = bool(self._packed) or (len(piece) == _PIECE and not inflater.eof)
         return piece
 
     def _window_bits(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from typing import Final
 
+from api.services.addresses import check_address
 from api.services.pool.connect import CheckAddress, Connector, default_tls
 from api.services.pool.connection import Connection
 from api.services.pool.inflate import inflated
@@ -23,7 +24,7 @@ _MAX_TARGETS: Final = 1024
 class PoolTransport:
     """A Transport for the event loop in which it was made.
 
-    `tls` replaces the system's certificates; `check_address` may forbid addresses.
+    `tls` replaces the system's certificates, `check_address` the rules about addresses.
     The environment's proxies are read once per URL.
     """
 
@@ -31,13 +32,14 @@ class PoolTransport:
         self,
         *,
         tls: ssl.SSLContext | None = None,
-        check_address: CheckAddress | None = None,
+        check_address: CheckAddress = check_address,
         idle_seconds: float = _IDLE_SECONDS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connector = Connector(self, tls or default_tls(), check_address)
         self._idle_seconds = idle_seconds
-        self._targets: dict[str, Target] = {}
+        # By whether private addresses are allowed, then by URL.
+        self._targets: tuple[dict[str, Target], dict[str, Target]] = ({}, {})
         self._open: set[Connection] = set()
         # The connections of an origin in the order in which they fell idle: the last one
         # is taken first, so that those which a lull leaves over grow old at the front.
@@ -46,7 +48,7 @@ class PoolTransport:
         self._all_closed: asyncio.Event | None = None
 
     async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
-        target = self._targets.get(request.url) or self._read_target(request.url)
+        target = self._targets[request.allows_private].get(request.url) or self._read_target(request)
         head = encode_head(target, request.headers, len(request.body))
         connection = self._take_idle(target.origin)
         if connection is not None:
@@ -74,10 +76,12 @@ class PoolTransport:
         if self._open:
             await self._all_closed.wait()
 
-    def _read_target(self, url: str) -> Target:
-        if len(self._targets) >= _MAX_TARGETS:
-            self._targets.clear()
-        target = self._targets[url] = parse_target(url)
+    def _read_target(self, request: WireRequest) -> Target:
+        targets = self._targets[request.allows_private]
+        if len(targets) >= _MAX_TARGETS:
+            targets.clear()
+        target = parse_target(request.url, allows_private=request.allows_private)
+        targets[request.url] = target
         return target
 
     def _take_idle(self, origin: Origin) -> Connection | None:

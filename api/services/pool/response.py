@@ -82,14 +82,13 @@ class Response:
         self._unproductive += len(data)
         try:
             self._parser.feed_data(data)
+            if self._unproductive > _MAX_HEAD_BYTES and not self._is_complete:
+                raise httptools.HttpParserError
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if self._is_complete:  # bytes behind the end: nobody knows what comes next on this connection
-                self._source.abort()
-            else:
-                self._break(Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP)
-            return
-        if self._unproductive > _MAX_HEAD_BYTES and not self._is_complete:
-            self._break(Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP)
+            # Bytes behind the end come here too: the response stays whole, the connection goes.
+            self.trouble = Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP
+            self._source.abort()
+            self._wake()
 
     def end(self) -> None:
         """The upstream has closed its side in good order."""
@@ -103,11 +102,6 @@ class Response:
         if not self._is_complete and self.trouble is None:
             self.trouble = Trouble.BROKEN_OFF if self.status else Trouble.NO_ANSWER
             self._wake()
-
-    def _break(self, trouble: Trouble) -> None:
-        self.trouble = trouble
-        self._source.abort()
-        self._wake()
 
     def _complete(self, *, is_reusable: bool) -> None:
         self._is_complete = True
@@ -136,18 +130,16 @@ class Response:
         if self._unproductive > _MAX_HEAD_BYTES and self._head_size() > _MAX_HEAD_BYTES:
             raise ValueError("the head is too long")
         if 100 <= status < 200:
-            if status == 101:
-                raise ValueError("nobody asked to switch protocols")
             self._is_interim = True
             self.headers = {}
             return
         if status < 100:
             raise ValueError("no such status")
-        self.status = status
-        self._headers_seen = 0
         codings = self.headers.get("transfer-encoding", "").lower()
         if codings not in ("", "chunked", "identity"):
             raise ValueError("a transfer coding that was not asked for")
+        self.status = status
+        self._headers_seen = 0
         self._is_close_delimited = codings != "chunked" and "content-length" not in self.headers
         self._wake()
 

@@ -40,12 +40,17 @@ _OURS: Final = frozenset(
 
 
 class Origin(NamedTuple):
-    """Connections to equal origins are interchangeable. A tuple, because every request hashes it."""
+    """Connections to equal origins are interchangeable. A tuple, because every request hashes it.
+
+    `allows_private` is part of it: a connection that one provider may have need not be
+    one that another may.
+    """
 
     scheme: str
     host: str
     port: int
     proxy: Proxy | None
+    allows_private: bool = False
 
     @property
     def authority(self) -> str:
@@ -63,7 +68,7 @@ class Target:
     """From the URL's user and password, for requests that bring no Authorization of their own."""
 
 
-def parse_target(url: str) -> Target:
+def parse_target(url: str, *, allows_private: bool = False) -> Target:
     """Read `url`, and which proxy leads there.
 
     Raises:
@@ -93,7 +98,7 @@ def parse_target(url: str) -> Target:
             lines.append(f"proxy-authorization: {proxy.authorization}")
     lines[0] = f"POST {path} HTTP/1.1"
     return Target(
-        Origin(parts.scheme, host, port, proxy),
+        Origin(parts.scheme, host, port, proxy, allows_private),
         "\r\n".join(lines),
         basic_authorization(parts.username, parts.password),
     )
