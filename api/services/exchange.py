@@ -306,6 +306,7 @@ def _wire(
             is_stream=body.get("stream") is True,
         ),
         body=dump_json(body),
+        allows_private=provider.allows_private_network,
     )
 
 

@@ -16,16 +16,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import aiohttp.abc
 import httpx
 from django.conf import settings
 
+from api.services.addresses import check_address, literal_address
 from api.services.pool import PoolTransport
 from api.services.pool.proxies import proxy_from_environment
 from api.services.pool.targets import check_headers, parse_target
@@ -87,16 +91,49 @@ class _Response:
             self._response.close()
 
 
+class _Way(Enum):
+    """How connections of one pool come about; what one way may reach, another may not."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    PROXIED = "proxied"
+
+
+class _JudgedResolver(aiohttp.ThreadedResolver):
+    """Raises a Failure for a name that leads where its provider may not go."""
+
+    def __init__(self, *, allows_private: bool) -> None:
+        super().__init__()
+        self._allows_private = allows_private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[aiohttp.abc.ResolveResult]:
+        found = await super().resolve(host, port, family)
+        for result in found:
+            check_address(result["host"], self._allows_private)
+        return found
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """One pool of connections for one event loop."""
+    """Connections for one event loop, in a pool for each way."""
 
     def __init__(self) -> None:
-        self._proxies: dict[str, str | None] = {}
+        self._routes: dict[tuple[str, bool], tuple[_Way, str | None]] = {}
+        self._tls = _tls_context()
+        self._sessions = {way: self._open_session(way) for way in _Way}
+
+    def _open_session(self, way: _Way) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, ttl_dns_cache=30, keepalive_timeout=_IDLE_CONNECTION_SECONDS, ssl=_tls_context()
+                limit=0,
+                # A proxy's address is the operator's own choice, and is not judged.
+                resolver=None if way is _Way.PROXIED else _JudgedResolver(allows_private=way is _Way.PRIVATE),
+                ttl_dns_cache=30,
+                keepalive_timeout=_IDLE_CONNECTION_SECONDS,
+                ssl=self._tls,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -107,24 +144,24 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
-        return _Response(await self._post("POST", request.url, request.headers, request.body, timeouts))
+        return _Response(await self._post("POST", request, timeouts))
 
-    async def _post(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, method: str, request: WireRequest, timeouts: Timeouts) -> aiohttp.ClientResponse:
+        url, headers, body = request.url, request.headers, request.body
+        way, proxy = self._route(url, allows_private=request.allows_private)
         limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
         check_headers(headers)
         for attempt in (1, 2):
             context = SimpleNamespace(is_reused=False)
             try:
                 async with asyncio.timeout(timeouts.connect + timeouts.headers):
-                    return await self._session.request(
+                    return await self._sessions[way].request(
                         method,
                         url,
                         headers=headers,
                         data=body if len(body) <= _ONE_WRITE_BYTES else io.BytesIO(body),
                         allow_redirects=False,
-                        proxy=self._proxy_for(url),
+                        proxy=proxy,
                         timeout=limits,
                         trace_request_ctx=context,
                     )
@@ -138,16 +175,27 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     raise failure_of(error, is_reply_begun=False) from None
         raise AssertionError("unreachable")
 
-    def _proxy_for(self, url: str) -> str | None:
-        parts = urlsplit(url)
+    def _route(self, url: str, *, allows_private: bool) -> tuple[_Way, str | None]:
+        """Which pool, and which proxy. Raises a Failure where the URL is none, or no such provider's."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise Trouble.INVALID_ADDRESS.failure() from None
         origin = f"{parts.scheme}://{parts.netloc}"
-        if origin not in self._proxies:
-            parse_target(url)  # a Failure where URL or proxy are none, which aiohttp would take for others
-            self._proxies[origin] = proxy_from_environment(origin)
-        return self._proxies[origin]
+        route = self._routes.get((origin, allows_private))
+        if route is None:
+            target = parse_target(url)  # a Failure where aiohttp would take the URL for another
+            # aiohttp looks up names only, so an address is judged here.
+            if address := literal_address(target.origin.host):
+                check_address(address, allows_private)
+            proxy = proxy_from_environment(origin)
+            way = _Way.PROXIED if proxy else _Way.PRIVATE if allows_private else _Way.PUBLIC
+            route = self._routes[origin, allows_private] = (way, proxy)
+        return route
 
     async def close(self) -> None:
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     # httpx's door.
 
@@ -159,7 +207,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         try:
             response = await self._post(
-                request.method, str(request.url), dict(request.headers), body, timeouts
+                request.method,
+                WireRequest(
+                    str(request.url),
+                    dict(request.headers),
+                    body,
+                    allows_private=bool(request.extensions.get("allows_private", False)),
+                ),
+                timeouts,
             )
         except Failure as failure:
             raise _httpx_error(failure, request) from failure

@@ -9,11 +9,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One POST, ready to be sent. Its headers hold a secret: never log it."""
+    """One POST, ready to be sent. Its headers hold a secret: never log it.
+
+    `allows_private`: the URL may lead to this machine or its network.
+    """
 
     url: str
     headers: Mapping[str, str]
     body: bytes
+    allows_private: bool = False
 
     def __repr__(self) -> str:
         return f"WireRequest({len(self.body)} bytes)"

@@ -44,6 +44,17 @@ class Trouble(Enum):
         FailureKind.PROVIDER_NOT_CONFIGURED,
         "The provider's base URL is not a valid address. The operator corrects it in the admin.",
     )
+    PRIVATE_ADDRESS = (
+        FailureKind.PROVIDER_NOT_CONFIGURED,
+        "The provider's base URL leads to this proxy's own machine or network, which this provider may not "
+        "use. If that is meant, the operator ticks “private network” on it in the admin "
+        "(/admin/routing/provider/).",
+    )
+    FORBIDDEN_ADDRESS = (
+        FailureKind.PROVIDER_NOT_CONFIGURED,
+        "The provider's base URL leads to an address that no provider may have (link-local, a metadata "
+        "service, multicast). The operator corrects it in the admin (/admin/routing/provider/).",
+    )
     INVALID_HEADER = (
         FailureKind.PROVIDER_NOT_CONFIGURED,
         "A header for the upstream has characters that no header may have. "
