@@ -196,13 +196,13 @@ def _error_table(kind: str) -> str:
     for case in load_cases(kind):
         given, made = case.read_json("upstream_error.json"), case.read_json("reply.json")
         error = made["body"]["error"]
-        code = f"`{error['code']}`" if error["code"] else "–"
+        code = _code(error["code"])
         rows.append(
             [
                 str(given["status"]),
                 _error_type(given["body"]),
                 str(made["status"]),
-                f"`{error['type']}`",
+                _code(error["type"]),
                 code,
                 _text(case.title),
                 link(case),
@@ -214,14 +214,18 @@ def _error_table(kind: str) -> str:
 
 def _error_type(body: Any) -> str:
     error = body.get("error") if isinstance(body, dict) else None
-    return f"`{error['type']}`" if isinstance(error, dict) and error.get("type") else "–"
+    return _code(error.get("type") if isinstance(error, dict) else None)
+
+
+def _code(word: str | None) -> str:
+    return f"`{word}`" if word else "–"
 
 
 def _refusal_table() -> str:
     rows = []
     for case in load_cases("chat_req_error"):
         error = case.read_json("reply.json")["error"]
-        code = f"`{error['code']}`" if error["code"] else "–"
+        code = _code(error["code"])
         rows.append([f"`{error['param']}`", code, _text(case.title), link(case)])
     return _table(["`param`", "`code`", "What is wrong", "Case"], sorted(rows))
 

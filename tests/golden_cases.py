@@ -4,8 +4,7 @@ A case lives in `golden/<inbound>__<upstream>/<case>/`. Its `case.toml` has `id`
 and `title`, and where needed `source`, `model` (the name that the client asked for),
 `include_usage`, `request_has`, `ignored` (the parameters that must be reported), `covers`
 (what the published matrix links to it for), `also` (further addresses of the bug that it
-is about) and `switches` (the operator's choices that are on, named as in `Target`; such
-a case is run pure only). What goes in and what must come out are the files beside it:
+is about) and `switches` (the operator's choices that are on, named as in `Target`). What goes in and what must come out are the files beside it:
 `request.json`, `upstream_request.json`, `upstream_reply.json` or `upstream_stream.sse`,
 `reply.json` or `stream.sse`. Any other key of `case.toml` is a mistake and fails the load.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,38 @@ def _model_of(case: GoldenCase) -> str:
     return case.model
 
 
+_SETTINGS = {
+    "auto_cache": "ANTHROPIC_AUTO_CACHE",
+    "repairs_turns": "REPAIR_TOOL_TURNS",
+    "inlines_system": "ANTHROPIC_INLINE_SYSTEM",
+}
+"""Which setting switches on what a case has in its `switches`."""
+
+
 @pytest.fixture(scope="module")
-def golden_server(
+def golden_servers(
     shared_upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveServer]:
-    """A proxy whose configuration has every model that a case names, under the upstream's own id."""
+) -> Iterator[Callable[[tuple[str, ...]], LiveServer]]:
+    """Proxies, one for each set of switches, that have every model that a case names."""
     data_dir: Path = tmp_path_factory.mktemp("golden")
     keys = {"OPENAI_API_KEY": UPSTREAM_KEY, "ANTHROPIC_API_KEY": UPSTREAM_KEY}
-    server = LiveServer(upstream_settings(shared_upstream) | keys, data_dir=data_dir)
+    running: dict[tuple[str, ...], LiveServer] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(switches: tuple[str, ...]) -> LiveServer:
+            if switches not in running:
+                settings = upstream_settings(shared_upstream) | keys
+                settings |= {_SETTINGS[switch]: "on" for switch in switches}
+                server = LiveServer(settings, data_dir=data_dir)
+                if not running:
+                    _prepare(server)
+                running[switches] = stack.enter_context(server)
+            return running[switches]
+
+        yield start
+
+
+def _prepare(server: LiveServer) -> None:
     for arguments in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", _PREPARE]):
         subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -70,12 +95,15 @@ def golden_server(
             check=True,
             timeout=60,
         )
-    with server:
-        yield server
+
+
+@pytest.fixture
+def golden_server(golden_servers: Callable[[tuple[str, ...]], LiveServer], case: GoldenCase) -> LiveServer:
+    return golden_servers(case.switches)
 
 
 def _cases(*kinds: str) -> pytest.MarkDecorator:
-    found = [case for kind in kinds for case in load_cases(kind) if not case.switches]
+    found = [case for kind in kinds for case in load_cases(kind)]
     return pytest.mark.parametrize("case", found, ids=[case.name for case in found])
 
 
