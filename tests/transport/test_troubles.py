@@ -165,14 +165,14 @@ def loopback(port: int) -> Address:
     return Address(socket.AF_INET, ("127.0.0.1", port))
 
 
-async def test_dialling_goes_on_to_the_next_address_after_a_refusal(kind: str) -> None:
+async def test_dialling_goes_on_to_the_next_address_after_a_refusal() -> None:
     async with RawServer(keep_answering) as server:
         sock = await dial([loopback(1), loopback(1), loopback(server.port)])
         assert sock.getpeername()[1] == server.port
         sock.close()
 
 
-async def test_dialling_does_not_wait_for_an_address_that_is_silent(kind: str) -> None:
+async def test_dialling_does_not_wait_for_an_address_that_is_silent() -> None:
     """RFC 8305: the next one starts after a quarter of a second, and the first to answer wins."""
     async with RawServer(keep_answering) as server:
         with black_hole() as url:
@@ -186,12 +186,12 @@ async def test_dialling_does_not_wait_for_an_address_that_is_silent(kind: str) -
             assert len(asyncio.all_tasks()) <= 2  # this test and the server's connection
 
 
-async def test_dialling_nobody_tells_what_the_first_address_said(kind: str) -> None:
+async def test_dialling_nobody_tells_what_the_first_address_said() -> None:
     with pytest.raises(ConnectionRefusedError):
         await dial([loopback(1), loopback(2)])
 
 
-async def test_dialling_can_be_called_off(kind: str) -> None:
+async def test_dialling_can_be_called_off() -> None:
     with black_hole() as url:
         silent = int(url.rpartition(":")[2])
         with pytest.raises(TimeoutError):
@@ -202,7 +202,7 @@ async def test_dialling_can_be_called_off(kind: str) -> None:
         assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_name_is_looked_up_once_for_all_who_wait(kind: str) -> None:
+async def test_a_name_is_looked_up_once_for_all_who_wait() -> None:
     resolver = Resolver()
     found = await asyncio.gather(*[resolver.resolve("localhost", 80) for _ in range(20)])
     assert all(addresses is found[0] for addresses in found)
@@ -210,7 +210,7 @@ async def test_a_name_is_looked_up_once_for_all_who_wait(kind: str) -> None:
     resolver.close()
 
 
-async def test_a_failed_lookup_is_not_remembered(kind: str) -> None:
+async def test_a_failed_lookup_is_not_remembered() -> None:
     resolver = Resolver()
     for _ in range(2):
         with pytest.raises(socket.gaierror):
