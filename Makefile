@@ -65,12 +65,14 @@ matrix: setup ## Rewrite docs/translation.md from the golden cases
 fuzz: setup ## Send odd requests for FUZZ_SECONDS (300); FUZZ_SEED repeats a run
 	@$(BIN)/python -m tests.fuzz
 
-lock: ## Make both lock files anew from requirements*.in (needs uv)
+lock: ## Make all lock files anew from requirements*.in and package.json (needs uv and npm)
 	@$(UV_COMPILE) requirements.in -o requirements-prod.txt
 	@$(UV_COMPILE) -c requirements-prod.txt requirements-dev.in -o requirements.txt
+	@for client in openai1 langchain pydantic_ai instructor; do $(UV_COMPILE) tests/clients/$$client/requirements.in -o tests/clients/$$client/requirements.txt; done
+	@cd tests/clients/node && npm install --package-lock-only --no-audit --no-fund --silent
 
 demo-upstream: setup ## Serve a fake OpenAI and Anthropic on http://127.0.0.1:9100, to try the proxy against
 	@$(BIN)/python -m tests.fake_upstream --port 9100
 
 clean: ## Remove the virtual environment and caches (never data/)
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

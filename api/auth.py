@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
-from django.conf import settings
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 
@@ -16,11 +13,8 @@ from api.request import ApiRequest
 from api.services import key_use
 from api.services.gateway import current_table
 from api.services.translation.failures import Failure, FailureKind
-from routing.domain.access import Access, choose_access
+from routing.access import current_access
 from routing.domain.keys import KeyProblem, KeyRow, is_ours
-
-BOUND_HOST_VARIABLE: Final = "PATCHBAY_BOUND_HOST"
-"""How the launcher tells its workers which address it listens on. Not a setting."""
 
 # Each says that the request came through somebody else.
 _FORWARDING: Final = (
@@ -49,16 +43,6 @@ class Caller:
 
 
 _ANYONE: Final = Caller()
-
-
-@cache
-def access() -> Access:
-    """The access mode of this process."""
-    return choose_access(
-        setting=settings.ACCESS_MODE,
-        is_production=settings.IS_PRODUCTION,
-        bound_host=os.environ.get(BOUND_HOST_VARIABLE, ""),
-    )
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -110,7 +94,7 @@ def _token_of(request: ApiRequest) -> str:
 
 
 def _accepts_any_token(request: ApiRequest) -> bool:
-    policy = access()
+    policy = current_access()
     if not policy.is_local_only:
         return policy.accepts_any_token(host="", is_forwarded=False)
     meta = request.META

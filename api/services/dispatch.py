@@ -229,6 +229,9 @@ class ReplyStream:
         failure: Failure | None = None
         is_closed_by_client = True
         try:
+            if not self._translator.has_output:
+                # It opened for want of output: the client, and all on the way, hear that it lives.
+                yield comment("keep-alive")
             while True:
                 if self._held and self._translator.has_output:
                     pieces, self._held = self._held, []

@@ -16,14 +16,16 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from routing import crypto, lookup
+from routing.access import current_access
 from routing.admin.base import badge
 from routing.admin.catalog import retirement_day
 from routing.admin.providers import how_to_configure, key_badge
+from routing.domain.access import AccessMode
 from routing.domain.kinds import KINDS
 from routing.domain.retirements import Retirement, judge_retirement
 from routing.domain.table import RoutingTable
 from routing.lookup.watcher import HEARTBEAT_SECONDS, STALE_SECONDS
-from routing.models import Alias, ConfigVersion, Deployment, Provider, ServedModel, Worker
+from routing.models import Alias, ApiKey, ConfigVersion, Deployment, Provider, ServedModel, Team, Worker
 from routing.models.triggers import missing_triggers
 
 _SHOWN_CHANGES = 8
@@ -47,6 +49,7 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if may("routing.view_servedmodel"):
         context["models"] = _count_models()
         context["try_it"] = _try_it(request, table)
+        context["access"] = _access()
     if may("routing.view_alias"):
         context["alias_count"] = Alias.objects.count()
     if may("routing.view_provider"):
@@ -158,7 +161,7 @@ def _changes(request: HttpRequest) -> list[LogEntry]:
     """The last changes of what the user may see, and their own."""
     visible = [
         content_type.pk
-        for model in (Alias, ServedModel, Deployment, Provider)
+        for model in (Alias, ApiKey, ServedModel, Deployment, Provider, Team)
         if request.user.has_perm(f"routing.view_{model._meta.model_name}")
         for content_type in (ContentType.objects.get_for_model(model),)
     ]
@@ -166,6 +169,24 @@ def _changes(request: HttpRequest) -> list[LogEntry]:
     if not request.user.has_perm("admin.view_logentry"):
         entries = entries.filter(Q(content_type__in=visible) | Q(user=request.user.pk))
     return list(entries[:_SHOWN_CHANGES])
+
+
+def _token() -> str:
+    is_open = current_access().mode is AccessMode.ANY_BEARER
+    return "any-token" if is_open else "sk-pb-…"
+
+
+def _access() -> dict[str, str]:
+    """Who may use the API, in a few words for the start page."""
+    access = current_access()
+    if access.mode is AccessMode.ISSUED_KEYS:
+        return {"mode": "Issued keys only", "note": "A request needs an API key that you issue."}
+    if access.is_local_only:
+        return {
+            "mode": "Any token, on this machine",
+            "note": "Requests from elsewhere, or through a proxy, need an API key that you issue.",
+        }
+    return {"mode": "Any token", "note": "ACCESS_MODE=any_bearer: whoever reaches the port may use it."}
 
 
 def _try_it(request: HttpRequest, table: RoutingTable) -> dict[str, str]:
@@ -184,7 +205,7 @@ def _try_it(request: HttpRequest, table: RoutingTable) -> dict[str, str]:
     base_url = request.build_absolute_uri("/api/v1")
     command = (
         f"curl {base_url}/chat/completions \\\n"
-        '  -H "Authorization: Bearer any-token" \\\n'
+        f'  -H "Authorization: Bearer {_token()}" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         f"""  -d '{{"model": "{chosen}",\n"""
         """       "messages": [{"role": "user", "content": "Hello!"}]}'"""

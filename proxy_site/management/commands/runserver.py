@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.commands.runserver import Command as RunserverCommand
 from django.utils import autoreload
 
-from api.auth import BOUND_HOST_VARIABLE
 from proxy_site.server import server_config
+from routing.access import BOUND_HOST_VARIABLE
 
 
 class Command(RunserverCommand):

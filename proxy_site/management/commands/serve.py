@@ -20,10 +20,10 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from uvicorn.supervisors import Multiprocess
 
-from api.auth import BOUND_HOST_VARIABLE, access
 from proxy_site import env
 from proxy_site.server import server_config
 from routing import lookup
+from routing.access import BOUND_HOST_VARIABLE, current_access
 from routing.domain.access import AccessMode
 from routing.domain.kinds import KINDS
 
@@ -106,7 +106,7 @@ class Command(BaseCommand):
             else:
                 state = f"no key yet: set {KINDS[provider.kind].key_variable or 'one in the admin'}"
             lines.append(f"  {provider.name:<10} {state}")
-        mode = access().mode
+        mode = current_access().mode
         lines.append(
             "  Access     any token is accepted"
             if mode is AccessMode.ANY_BEARER
