@@ -154,6 +154,9 @@ def _check_combinations(body: dict[str, Any]) -> None:
         )
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise Rejected("'top_logprobs' is only allowed when 'logprobs' is enabled.", param="top_logprobs")
+    stop = body.get("stop")
+    for index, text in enumerate(stop if isinstance(stop, list) else ()):
+        check_shape(text, f"stop[{index}]", Shape("string"))
     for name, value in (body.get("metadata") or {}).items():
         if not isinstance(value, str):
             check_shape(value, f"metadata.{name}", Shape("string"))

@@ -55,6 +55,7 @@ REFUSED: list[tuple[str, Body, str, str | None, str | None]] = [
     ("max_tokens zero", {"max_tokens": 0}, "Invalid 'max_tokens': integer below minimum value. Expected a value >= 1", "max_tokens", "integer_below_min_value"),
     ("n fraction", {"n": 1.5}, "Invalid type for 'n': expected an integer, but got a decimal instead.", "n", "invalid_type"),
     ("stream text", {"stream": "true"}, "Invalid type for 'stream': expected a boolean", "stream", "invalid_type"),
+    ("stop of lists", {"stop": [["\n"]]}, "expected a string, but got an array instead", "stop[0]", "invalid_type"),
     ("five stops", {"stop": list("abcde")}, "Expected an array with maximum length 4, but got an array with length 5", "stop", "array_above_max_length"),
     ("effort", {"model": "gpt-5", "reasoning_effort": "huge"}, "Invalid value: 'huge'. Supported values are: 'none', 'minimal'", "reasoning_effort", "invalid_value"),
     ("metadata value", {"metadata": {"a": 1}}, "Invalid type for 'metadata.a'", "metadata.a", "invalid_type"),

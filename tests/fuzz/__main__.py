@@ -45,13 +45,15 @@ def main() -> int:
                 print(f"\nFOUND (seed {number}): {error.signature}", flush=True)
                 print(f"  body: {_shown(body)}\n  {error.detail[:1500]}", flush=True)
             number += 1
+        faults = len(upstream.errors)
         tracebacks = server.log().count("Traceback (most recent call last)")
-    print(f"\nseeds {first_seed} to {number - 1}")
-    print("\n".join(tally.lines()))
-    print(f"tracebacks in the server's log: {tracebacks}")
-    print(f"mistakes: {len(found)}")
-    for signature in found:
-        print(f"  {signature} (and {again.get(signature, 0)} more times)")
+        print(f"\nseeds {first_seed} to {number - 1}")
+        print("\n".join(tally.lines()))
+        print(f"tracebacks in the server's log: {tracebacks}")
+        print(f"mistakes of the fake upstream itself: {faults}")
+        print(f"mistakes: {len(found)}")
+        for signature in found:
+            print(f"  {signature} (and {again.get(signature, 0)} more times)")
     return 1 if found or tracebacks else 0
 
 
