@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from routing import services
 from routing.admin import key_secrets
 from routing.admin.base import RoutingAdmin, badge, badges
+from routing.admin.catalog import badge_name
 from routing.admin.key_forms import ApiKeyForm, RotationForm
 from routing.admin.key_state import STATES, in_state, last_used, limits, name_cell, state_badges, when
 from routing.domain.keys import is_ours, prefix_of
@@ -124,7 +125,7 @@ class ApiKeyAdmin(RoutingAdmin[ApiKey]):
 
     @admin.display(description="key")
     def summary(self, key: ApiKey) -> SafeString:
-        return badges([badge(str(key)), *state_badges(key, timezone.now())])
+        return badges([badge_name(str(key)), *state_badges(key, timezone.now())])
 
     @admin.display(description="last used", ordering="use__last_used_at")
     def last_used(self, key: ApiKey) -> str | SafeString:
