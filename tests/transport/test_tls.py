@@ -149,6 +149,27 @@ async def test_a_close_delimited_body_within_tls(
         assert await fetch(transport, server.url) == b"hello world"
 
 
+async def test_a_close_delimited_body_that_ends_without_tlss_goodbye(
+    trusting: Callable[..., Transport], certificate: Certificate
+) -> None:
+    """Many servers do so. Whether the reply is whole, what speaks inside has to tell."""
+    transport = trusting()
+    is_read = asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello world")
+        await is_read.wait()
+        peer.writer.transport.abort()
+
+    async with RawServer(serve, tls=certificate[0]) as server:
+        response = await transport.send(post(server.url), TIMEOUTS)
+        assert await response.read_piece(5.0) == b"hello world"
+        is_read.set()
+        assert await response.read_piece(5.0) == b""
+        await response.close()
+
+
 async def test_a_response_closed_early_closes_the_socket_at_once(
     trusting: Callable[..., Transport], certificate: Certificate
 ) -> None:

@@ -127,9 +127,13 @@ class Connection(asyncio.Protocol):
         self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_open = False
+        is_their_doing, self._is_open = self._is_open, False
         if self._response is not None:
-            self._response.cut()
+            # An end without TLS's goodbye is an EOF to asyncio, and comes straight here in uvloop.
+            if is_their_doing and error is None:
+                self._response.end()
+            else:
+                self._response.cut()
             self._response = None
         self._owner.connection_closed(self)
 
