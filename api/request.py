@@ -102,6 +102,23 @@ class ApiRequest(ASGIRequest):
             self._watcher = None
 
 
+def check_message_count(body: Any) -> None:
+    """
+    Raises:
+        Failure: a chat request has more than MAX_MESSAGES messages. Each costs time, however small.
+    """
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if isinstance(messages, list) and len(messages) > settings.MAX_MESSAGES:
+        raise Failure(
+            FailureKind.INVALID_REQUEST,
+            f"Invalid 'messages': array too long. Expected an array with maximum length "
+            f"{settings.MAX_MESSAGES}, but got an array with length {len(messages)} instead. "
+            "The operator sets this limit with MAX_MESSAGES.",
+            param="messages",
+            code="array_above_max_length",
+        )
+
+
 def _too_large(limit: int) -> Failure:
     return Failure(
         FailureKind.REQUEST_TOO_LARGE,

@@ -13,6 +13,7 @@ django.setup(set_prefix=False)
 
 from django.core.handlers.asgi import ASGIHandler
 
+from proxy_site.bounded_body import BoundedBody
 from proxy_site.handler import ApiLane
 from proxy_site.lifespan import run_lifespan
 
@@ -25,7 +26,7 @@ class Application:
 
     def __init__(self) -> None:
         self.lane = ApiLane()
-        self.admin = ASGIHandler()
+        self.admin = BoundedBody(ASGIHandler())
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
+from proxy_site.http_protocol import BoundedProtocol
+
 
 def server_config(*, host: str, port: int) -> dict[str, Any]:
     """Keyword arguments of `uvicorn.Config`."""
@@ -14,7 +16,7 @@ def server_config(*, host: str, port: int) -> dict[str, Any]:
         "host": host,
         "port": port,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": BoundedProtocol,
         "ws": "none",
         "lifespan": "on",
         "log_config": None,  # settings.LOGGING is in force already.

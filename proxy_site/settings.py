@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from django.urls import reverse_lazy
 
 from proxy_site import env
 from proxy_site.admin_theme import UNFOLD as UNFOLD
+from proxy_site.security.policy import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
+from proxy_site.security.proxies import parse_networks
+from proxy_site.security.single_sign_on.claims import parse_group_map
 
 BASE_DIR = env.BASE_DIR
 env.load_dotenv(BASE_DIR / ".env")
@@ -61,7 +65,16 @@ ENCRYPTION_KEYS = [
 ]
 
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ("*",) if not IS_PRODUCTION else ())
+if IS_PRODUCTION and not ALLOWED_HOSTS and not _is_keyless:
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS is not set. In production it lists the names that people reach the admin by, "
+        "such as ALLOWED_HOSTS=proxy.example.com."
+    )
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
+# Whose X-Forwarded-* headers the admin believes; proxy_site/security/proxies.py takes away all others.
+TRUSTED_PROXIES = parse_networks(env.listing("TRUSTED_PROXIES"))
+USE_X_FORWARDED_HOST = bool(TRUSTED_PROXIES)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 
 INSTALLED_APPS = [
     "proxy_site.apps.ProxySiteConfig",  # Before staticfiles: our `runserver` replaces Django's.
@@ -75,21 +88,33 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "corsheaders",
     "rest_framework",
+    "axes",
+    "csp",
+    # Installed in any case, so that their tables are there when somebody wants a second factor.
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "routing.apps.RoutingConfig",
     "api.apps.ApiConfig",
+    "proxy_site.security.apps.SecurityConfig",  # Last: it takes away admin pages of those above.
 ]
 
 # The admin's. API paths take a lane of their own without any of these: proxy_site/handler.py.
 MIDDLEWARE = [
+    "proxy_site.security.proxies.TrustedProxies",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "proxy_site.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "proxy_site.security.second_factor.gate.SecondFactorGate",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "routing.middleware.ApplyConfigurationChanges",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "proxy_site.urls"
@@ -149,6 +174,57 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # First: it refuses before a password is looked at.
+    "django.contrib.auth.backends.ModelBackend",
+]
+
+# Failed logins: django-axes, counting in the database for all workers together.
+LOGIN_ATTEMPTS = env.whole("LOGIN_ATTEMPTS", 5, minimum=1)
+LOGIN_LOCKOUT = env.whole("LOGIN_LOCKOUT", 900, minimum=1)  # Seconds.
+AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_LOCKOUT)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "proxy_site.security.throttling.refuse_login"
+AXES_WHITELIST_CALLABLE = "proxy_site.security.throttling.is_never_locked"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# REMOTE_ADDR is the client's here: proxy_site/security/proxies.py.
+AXES_CLIENT_IP_CALLABLE = "proxy_site.security.throttling.read_address"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "code", "next"]
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
+# Single sign-on, where an issuer is named. Nothing of it is loaded otherwise.
+OIDC_ISSUER = env.text("OIDC_ISSUER")
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET")
+OIDC_SCOPES = env.text("OIDC_SCOPES", "openid email profile")
+OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
+OIDC_GROUP_MAP = env.listing("OIDC_GROUP_MAP")
+OIDC_ALLOWED_DOMAINS = env.listing("OIDC_ALLOWED_DOMAINS")
+OIDC_LABEL = env.text("OIDC_LABEL", "Sign in with single sign-on")
+OIDC_AUTHORIZATION_ENDPOINT = env.text("OIDC_AUTHORIZATION_ENDPOINT")
+OIDC_TOKEN_ENDPOINT = env.text("OIDC_TOKEN_ENDPOINT")
+OIDC_USERINFO_ENDPOINT = env.text("OIDC_USERINFO_ENDPOINT")
+OIDC_JWKS_ENDPOINT = env.text("OIDC_JWKS_ENDPOINT")
+if OIDC_ISSUER:
+    if not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+        raise ImproperlyConfigured("OIDC_ISSUER is set: OIDC_CLIENT_ID and OIDC_CLIENT_SECRET must be too.")
+    if len({bool(OIDC_AUTHORIZATION_ENDPOINT), bool(OIDC_TOKEN_ENDPOINT), bool(OIDC_JWKS_ENDPOINT)}) > 1:
+        raise ImproperlyConfigured(
+            "Set OIDC_AUTHORIZATION_ENDPOINT, OIDC_TOKEN_ENDPOINT and OIDC_JWKS_ENDPOINT together, "
+            "or none of them: then they are read from OIDC_ISSUER."
+        )
+    parse_group_map(OIDC_GROUP_MAP)
+    AUTHENTICATION_BACKENDS.append("proxy_site.security.single_sign_on.backend.SingleSignOnBackend")
+    # What mozilla-django-oidc reads.
+    OIDC_RP_SCOPES = OIDC_SCOPES
+    OIDC_USE_PKCE = True
+    OIDC_AUTHENTICATION_CALLBACK_URL = "single_sign_on_finish"
+
+REQUIRE_SECOND_FACTOR = env.flag("REQUIRE_SECOND_FACTOR", False)
+OTP_TOTP_ISSUER = "Patchbay"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
@@ -166,6 +242,14 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = IS_PRODUCTION
 CSRF_COOKIE_SECURE = IS_PRODUCTION
+SESSION_COOKIE_AGE = env.whole("SESSION_AGE", 12 * 3600, minimum=60)
+# Without a proxy that is believed no request looks like HTTPS: each would be sent round in a circle.
+SECURE_SSL_REDIRECT = env.flag("SSL_REDIRECT", IS_PRODUCTION and bool(TRUSTED_PROXIES))
+# Only sent over HTTPS.
+SECURE_HSTS_SECONDS = env.whole("HSTS_SECONDS", 365 * 86400 if IS_PRODUCTION else 0)
+# W005 and W021 want HSTS for subdomains and browsers' built-in lists: that is about other
+# hosts than ours, and for whoever owns the domain to say, at the reverse proxy.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -205,7 +289,9 @@ UPSTREAM_FIRST_TOKEN_TIMEOUT = env.number("UPSTREAM_FIRST_TOKEN_TIMEOUT", 120, m
 UPSTREAM_IDLE_TIMEOUT = env.number("UPSTREAM_IDLE_TIMEOUT", 120, minimum=0.01)
 UPSTREAM_TOTAL_TIMEOUT = env.number("UPSTREAM_TOTAL_TIMEOUT", 600, minimum=0.01)
 KEEPALIVE_INTERVAL = env.number("KEEPALIVE_INTERVAL", 15, minimum=0.05)
+REQUEST_HEADERS_TIMEOUT = env.number("REQUEST_HEADERS_TIMEOUT", 30, minimum=0.05)
 REQUEST_BODY_TIMEOUT = env.number("REQUEST_BODY_TIMEOUT", 60, minimum=0.05)
+RESPONSE_READ_TIMEOUT = env.number("RESPONSE_READ_TIMEOUT", 120, minimum=0.05)
 CONFIG_POLL_INTERVAL = env.number("CONFIG_POLL_INTERVAL", 0.25, minimum=0.01)
 
 # Where all processes count limits together. Without it each counts by itself.
@@ -216,6 +302,7 @@ VALKEY_TIMEOUT = env.number("VALKEY_TIMEOUT", 0.5, minimum=0.01)
 LIMITS_WITHOUT_VALKEY = env.choice("LIMITS_WITHOUT_VALKEY", "open", ("open", "closed"))
 
 MAX_REQUEST_BYTES = env.whole("MAX_REQUEST_BYTES", 32 * 1024 * 1024, minimum=1024)
+MAX_MESSAGES = env.whole("MAX_MESSAGES", 10_000, minimum=1)
 MAX_REPLY_BYTES = env.whole("MAX_REPLY_BYTES", 64 * 1024 * 1024, minimum=1024)
 # Django's own limit is for the admin's forms; the API lane has MAX_REQUEST_BYTES.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
@@ -288,5 +375,6 @@ LOGGING: dict[str, Any] = {
         "patchbay": {"level": LOG_LEVEL.upper()},
         "uvicorn": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
+        "axes": {"level": "ERROR"},  # proxy_site/security/throttling.py says it, with the user name.
     },
 }

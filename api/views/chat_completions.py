@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 
 from api.auth import KeyAuthentication
 from api.errors import render_failure
-from api.request import ApiRequest
+from api.request import ApiRequest, check_message_count
 from api.services import gateway
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import load_json
@@ -20,6 +20,7 @@ class ChatCompletionsView(ApiView):
 
     async def post(self, request: ApiRequest) -> HttpResponseBase:
         body = load_json(await request.read_body())
+        check_message_count(body)
         call = gateway.Call(
             request_id=request.request_id,
             body=body,

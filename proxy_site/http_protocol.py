@@ -1,0 +1,164 @@
+"""uvicorn's HTTP protocol, with the bounds that it does not have.
+
+Owns how large a request's head may be, how long it may take to come, and how long a
+client may leave its answer unread: uvicorn waits for ever and keeps whatever comes. The
+body is bounded where it is read (api/request.py, proxy_site/bounded_body.py).
+
+It overrides methods that uvicorn does not document: `tests/security/test_incoming.py`
+watches them over real sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from typing import Any, Final
+
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.services.translation.dialects.openai_chat.failures import encode_failure
+from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.json_text import dump_json
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_HEADERS: Final = 200
+
+_LINGER_SECONDS: Final = 5.0
+"""How long the rest of a body may still come after its request was answered. Closed at
+once, the connection would be reset, and the answer lost with it."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._expects_head = True
+        # Bytes that came since the last that led to anything: of an unfinished head, of
+        # trailers, of the extensions of chunks.
+        self._unproductive = 0
+        self._is_head_too_large = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in (self._head_timer, self._linger_timer, self._unread_timer):
+            if timer is not None:
+                timer.cancel()
+
+    # Heads.
+
+    def data_received(self, data: bytes) -> None:
+        self._unproductive += len(data)
+        super().data_received(data)
+        if not self._unproductive or self.transport.is_closing():
+            return
+        if self._unproductive > MAX_HEAD_BYTES:
+            self._is_head_too_large = self._expects_head
+            self.send_400_response("")
+        elif self._expects_head and self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS or (
+            self._unproductive > MAX_HEAD_BYTES
+            and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+        ):
+            self._is_head_too_large = True
+            raise ValueError("the head is too large")
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise ValueError("not a version of HTTP that has headers")
+        self._expects_head = False
+        self._unproductive = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().on_headers_complete()
+        # Trailers would join the headers of a request that is being served already.
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        self._unproductive = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._expects_head = True
+        self._unproductive = 0
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(settings.REQUEST_HEADERS_TIMEOUT, self._end_wait)
+
+    def _end_wait(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._await_head()  # The next request may take its time while this one is served.
+        elif self._unproductive:
+            self._answer(
+                Failure(
+                    FailureKind.REQUEST_TIMEOUT,
+                    "The request's headers did not arrive within "
+                    f"{settings.REQUEST_HEADERS_TIMEOUT:g} seconds.",
+                )
+            )
+        else:
+            self.transport.close()
+
+    # Answers.
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and not self._expects_head and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(settings.RESPONSE_READ_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """What a client gets that does not speak HTTP, or too much of it. `msg` is uvicorn's."""
+        if self._is_head_too_large:
+            failure = Failure(
+                FailureKind.INVALID_REQUEST,
+                f"The request's headers are larger than {MAX_HEAD_BYTES} bytes or more than {MAX_HEADERS}.",
+                status=http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            )
+        else:
+            failure = Failure(FailureKind.INVALID_REQUEST, "The request is not valid HTTP.")
+        self._answer(failure)
+
+    def _answer(self, failure: Failure) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            body = dump_json(encode_failure(failure))
+            phrase = http.HTTPStatus(failure.status).phrase
+            self.transport.write(
+                f"HTTP/1.1 {failure.status} {phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+                + body
+            )
+        # In the middle of another answer there is no place for words.
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: whoever asks for another protocol is served in this one, and fills no log."""
