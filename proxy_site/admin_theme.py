@@ -46,6 +46,7 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "6px",
     "ENVIRONMENT": "proxy_site.admin_theme.environment_badge",
     "DASHBOARD_CALLBACK": "routing.admin.start_page.fill",
+    "ACCOUNT": {"navigation": "proxy_site.security.account_menu.links"},
     "STYLES": [lambda request: static("routing/admin.css")],
     # Teal, away from the vendors' own colours.
     "COLORS": {

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", include("api.urls")),
+    path("admin/", include("proxy_site.security.urls")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     # Browsers ask for this one whatever a page says.
