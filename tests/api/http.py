@@ -77,14 +77,21 @@ class Stream:
     """An open event stream, read as its bytes arrive."""
 
     def __init__(
-        self, url: str, body: Any, *, path: str = "/api/v1/chat/completions", timeout: float = 30.0
+        self,
+        url: str,
+        body: Any,
+        *,
+        path: str = "/api/v1/chat/completions",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
     ) -> None:
         parts = urlsplit(url)
         data = json.dumps(body).encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._socket = socket.create_connection((parts.hostname, parts.port), timeout=timeout)
         self._socket.sendall(
             f"POST {path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer t\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n".encode()
+            f"content-type: application/json\r\n{more}content-length: {len(data)}\r\n\r\n".encode()
             + data
         )
         response = http.client.HTTPResponse(self._socket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from django.core.handlers.asgi import ASGIHandler
 
 from proxy_site.handler import ApiLane
+from routing.access import current_access
 from tests.api.http import Stream, say
 from tests.fake_upstream import Answer, FakeUpstream, Stall
 from tests.live_server import LiveServer
@@ -76,7 +78,15 @@ async def _call(handler: ASGIHandler, method: str, path: str, body: bytes = b"")
     return int(sent[0]["status"])
 
 
-async def test_no_request_on_the_lane_hops_to_a_thread(hops: _Counter) -> None:
+@pytest.fixture
+def any_bearer(settings: Any) -> Iterator[None]:
+    settings.ACCESS_MODE = "any_bearer"
+    current_access.cache_clear()
+    yield
+    current_access.cache_clear()
+
+
+async def test_no_request_on_the_lane_hops_to_a_thread(hops: _Counter, any_bearer: None) -> None:
     lane = ApiLane()
     assert await _call(lane, "GET", "/healthz") == 200
     assert await _call(lane, "GET", "/api/v1/nothing") == 404

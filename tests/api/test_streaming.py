@@ -145,6 +145,25 @@ def test_a_client_that_leaves_frees_its_upstream_within_a_second(
     assert gone.at - left < 1.0
 
 
+def test_what_was_used_until_a_client_left_is_logged(server: LiveServer, upstream: FakeUpstream) -> None:
+    upstream.always(Answer() + Paced(upstream.pace))
+    upstream.pace.release(6)
+    body = say("claude-sonnet-4", "one two three four five six", stream=True)
+    with Stream(server.url, body, headers={"x-request-id": "left-in-the-middle"}) as stream:
+        assert stream.read_some()
+    line = _wait_for_line(server, "left-in-the-middle")
+    assert "status=499" in line
+    assert "input_tokens=6" in line
+
+
+def _wait_for_line(server: LiveServer, text: str) -> str:
+    deadline = time.monotonic() + 3
+    while text not in server.log():
+        assert time.monotonic() < deadline, "no line was logged for the request"
+        time.sleep(0.01)
+    return next(line for line in server.log().splitlines() if text in line)
+
+
 def test_a_client_that_leaves_while_waiting_frees_its_upstream_too(
     server: LiveServer, upstream: FakeUpstream
 ) -> None:
@@ -162,11 +181,7 @@ def test_a_client_that_leaves_while_waiting_frees_its_upstream_too(
     left = time.monotonic()
     connection.close()
     assert upstream.wait_for_disconnect(timeout=3).at - left < 1.0
-    deadline = time.monotonic() + 3
-    while "left-early-1" not in server.log():
-        assert time.monotonic() < deadline, "no line was logged for the request"
-        time.sleep(0.01)
-    line = next(line for line in server.log().splitlines() if "left-early-1" in line)
+    line = _wait_for_line(server, "left-early-1")
     assert "499" in line
 
 
