@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Final, Protocol
 
 from api.services.providers.catalog import KINDS
 from api.services.providers.headers import join_url, request_headers
@@ -35,7 +35,7 @@ from api.services.translation.quirks import override_quirks
 from api.services.translation.streams import StreamTranslator, TranslatedStream
 from api.services.translation.usage import Usage
 from api.services.wire import WireRequest
-from routing.domain.table import DeploymentRow, ModelRow
+from routing.domain.table import DeploymentRow, ModelRow, ProviderRow, Secret
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _open_relay(
         ignored=relayed.ignored,
         model=inbound.body["model"],
         upstream_id=deployment.upstream_id,
-        secrets=(secret,) if secret else (),
+        secrets=_secrets(deployment.provider, secret),
         client_asked_usage=relayed.client_asked_usage,
     )
 
@@ -274,8 +274,25 @@ def _open_translation(
             custom_tools=frozenset(tool.name for tool in request.tools if tool.is_custom),
             includes_usage=request.includes_usage,
         ),
-        secrets=(secret,) if secret else (),
+        secrets=_secrets(deployment.provider, secret),
     )
+
+
+_SHORTEST_SECRET: Final = 6
+"""Shorter values are taken for words, which a text may hold by chance."""
+
+
+def _secrets(provider: ProviderRow, key: str | None) -> tuple[str, ...]:
+    """What no text of this upstream may quote to a client; longer ones first, so that no rest remains."""
+    if not provider.headers:
+        return (key,) if key else ()
+    found = {key} if key else set()
+    for _, value in provider.headers:
+        if isinstance(value, Secret):
+            text = value.reveal()
+            # `Bearer …` may be quoted without its first word.
+            found |= {text, text.rpartition(" ")[2]}
+    return tuple(sorted((text for text in found if len(text) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 
 def _wire(
