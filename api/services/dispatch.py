@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from django.conf import settings
 
 from api.services import transport
+from api.services.attempts import Candidate
 from api.services.demo import DemoTransport
 from api.services.exchange import Exchange, Inbound, Options, ReadReply, open_exchange
 from api.services.providers.catalog import KINDS
@@ -20,7 +19,7 @@ from api.services.translation.dialects.openai_chat.failures import encode_stream
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.sse import comment
 from api.services.wire import Timeouts, Transport, WireResponse
-from routing.domain.table import CredentialRow, DeploymentRow, ModelRow, ProviderRow
+from routing.domain.table import DeploymentRow, ModelRow, ProviderRow
 
 _MAX_ERROR_BYTES = 1024 * 1024
 MAX_CONTINUATIONS = 5
@@ -33,7 +32,6 @@ _options = Options(
     repairs_turns=settings.REPAIR_TOOL_TURNS,
     inlines_system=settings.ANTHROPIC_INLINE_SYSTEM,
 )
-_turns: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
 _drains: set[asyncio.Task[None]] = set()
 
 
@@ -46,9 +44,10 @@ def status_of(error: BaseException) -> int:
     return CLIENT_CLOSED_REQUEST if isinstance(error, asyncio.CancelledError | GeneratorExit) else 500
 
 
-async def fetch_reply(inbound: Inbound, model: ModelRow, deployment: DeploymentRow, record: Record) -> bytes:
+async def fetch_reply(inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record) -> bytes:
     """The whole reply as the client's body."""
-    exchange = _open(inbound, model, deployment, record)
+    deployment = candidate.deployment
+    exchange = _open(inbound, model, candidate, record)
     attempt = record.begin_attempt(_name(deployment))
     timeouts = _timeouts(deployment.provider)
     began = time.perf_counter()
@@ -102,16 +101,15 @@ async def _converse(
     raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream paused its turn too many times.")
 
 
-async def open_stream(
-    inbound: Inbound, model: ModelRow, deployment: DeploymentRow, record: Record
-) -> ReplyStream:
+async def open_stream(inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record) -> ReplyStream:
     """The client's frames, once the first output is there.
 
     Until then any trouble is raised as a Failure, so that the client gets a status it
     can act on. After KEEPALIVE_INTERVAL seconds without output the stream opens all the
     same, with comments.
     """
-    exchange = _open(inbound, model, deployment, record)
+    deployment = candidate.deployment
+    exchange = _open(inbound, model, candidate, record)
     attempt = record.begin_attempt(_name(deployment))
     timeouts = _timeouts(deployment.provider)
     began = time.perf_counter()
@@ -363,9 +361,10 @@ async def _drain(response: WireResponse) -> None:
         await response.close()
 
 
-def _open(inbound: Inbound, model: ModelRow, deployment: DeploymentRow, record: Record) -> Exchange:
-    provider = deployment.provider
-    credential = _next_credential(provider)
+def _open(inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record) -> Exchange:
+    deployment, credential = candidate.deployment, candidate.credential
+    if credential is None and deployment.provider.requires_key:
+        raise _without_key(deployment.provider)
     exchange = open_exchange(
         inbound,
         model,
@@ -377,20 +376,10 @@ def _open(inbound: Inbound, model: ModelRow, deployment: DeploymentRow, record: 
     return exchange
 
 
-def _next_credential(provider: ProviderRow) -> CredentialRow | None:
-    """The provider's credentials in turn; None where it needs none.
-
-    Raises:
-        Failure: it needs one and has none.
-    """
-    credentials = provider.credentials
-    if credentials:
-        return credentials[next(_turns[provider.id]) % len(credentials)]
-    if not provider.requires_key:
-        return None
+def _without_key(provider: ProviderRow) -> Failure:
     variable = KINDS[provider.kind].key_variable
     remedy = f"set {variable} in the environment or .env and restart, or " if variable else ""
-    raise Failure(
+    return Failure(
         FailureKind.PROVIDER_NOT_CONFIGURED,
         f"The provider `{provider.name}` has no API key yet. The operator can {remedy}"
         f"add a provider key in the admin (/admin/routing/provider/).",

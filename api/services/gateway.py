@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from api.services import dispatch, limits
+from api.services.attempts import Candidate, list_candidates, next_candidate
 from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
 from api.services.recording import Record
@@ -19,6 +21,7 @@ from routing.domain.plan import order_candidates
 from routing.domain.table import ListedModel, ModelRow, RoutingTable
 
 _rng = random.Random()
+_turn = itertools.count()
 
 
 @dataclass(slots=True)
@@ -68,30 +71,44 @@ async def serve(call: Call) -> Answer:
                 f"`{record.requested_model}`. Streaming is switched off for it.",
                 param="stream",
             )
-        candidates = order_candidates(model, _rng)
+        candidates = list_candidates(order_candidates(model, _rng), next(_turn))
         if not candidates:
             raise Failure(
                 FailureKind.PROVIDER_NOT_CONFIGURED,
                 f"The model `{record.requested_model}` has no deployment that is switched on. "
                 "The operator adds one in the admin under Models.",
             )
-        # A deployment whose provider has no key yet is passed over while another has one.
-        candidate = next((c for c in candidates if c.provider.is_configured), candidates[0])
         inbound = Inbound(body=body, headers=call.headers, created=dispatch.wall_clock())
         record.lease = await _acquire(call.key, model)
-        if record.is_stream:
-            frames = await dispatch.open_stream(inbound, model, candidate, record)
-            return Answer(record.headers(), frames=frames)
-        reply = await dispatch.fetch_reply(inbound, model, candidate, record)
-        headers = record.headers()
-        record.finish_request(status=200)
-        return Answer(headers, body=reply)
+        answer = await _try_in_turn(candidates, inbound, model, record)
+        if answer.frames is None:
+            record.finish_request(status=200)
+        return answer
     except Failure as failure:
         record.finish_request(status=failure.status, failure=failure)
         raise
     except BaseException as error:
         record.finish_request(status=dispatch.status_of(error))
         raise
+
+
+async def _try_in_turn(
+    candidates: Sequence[Candidate], inbound: Inbound, model: ModelRow, record: Record
+) -> Answer:
+    """The answer of the first candidate that has one. A reply that has begun is never started again."""
+    place = 0
+    while True:
+        try:
+            if record.is_stream:
+                frames = await dispatch.open_stream(inbound, model, candidates[place], record)
+                return Answer(record.headers(), frames=frames)
+            reply = await dispatch.fetch_reply(inbound, model, candidates[place], record)
+            return Answer(record.headers(), body=reply)
+        except Failure as failure:
+            following = next_candidate(candidates, place, failure)
+            if following is None:
+                raise
+            place = following
 
 
 def current_table() -> RoutingTable:
