@@ -51,10 +51,10 @@ def python_environment(name: str) -> Path:
     return _python_in(ensure(name, flavour, lock.read_bytes(), make))
 
 
-def node_environment(name: str = "node") -> Path:
-    """The folder whose `node_modules` holds exactly what `<name>/package-lock.json` locks."""
+def node_environment(name: str = "node", locks: Path = LOCKS) -> Path:
+    """The folder whose `node_modules` holds exactly what `<name>/package-lock.json` in `locks` locks."""
     version = find_node()
-    files = [LOCKS / name / file for file in (".npmrc", "package.json", "package-lock.json")]
+    files = [locks / name / file for file in (".npmrc", "package.json", "package-lock.json")]
 
     def make(place: Path) -> None:
         place.mkdir(parents=True)
