@@ -360,6 +360,8 @@ CORS_EXPOSE_HEADERS = [
 if CORS_ALLOW_ALL_ORIGINS:
     CORS_ALLOWED_ORIGINS = []
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "proxy_site.error_pages.ErrorPageFilter"
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("LOG_FORMAT", "json" if IS_PRODUCTION else "text", ("json", "text"))
 LOGGING: dict[str, Any] = {

@@ -8,7 +8,7 @@ asked of it, so that dispatch knows neither.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -126,7 +126,7 @@ class _Relay:
     ignored: tuple[str, ...]
     model: str
     upstream_id: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     client_asked_usage: bool
 
     def read_reply(self, body: bytes) -> ReadReply:
@@ -189,7 +189,7 @@ class _Translation:
     request: ChatRequest
     sent: JsonObject
     context: openai_replies.ReplyContext
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     earlier: Reply | None = None
 
     def read_reply(self, body: bytes) -> ReadReply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -63,8 +63,8 @@ class Target:
     """Where a URL leads, and the part of the head that is the same for every request to it."""
 
     origin: Origin
-    opening: str
-    authorization: str
+    opening: str = field(repr=False)
+    authorization: str = field(repr=False)
     """From the URL's user and password, for requests that bring no Authorization of their own."""
 
 

@@ -201,7 +201,7 @@ def _scrubbed(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, list):
         return [_scrubbed(item, secrets) for item in value]
     if isinstance(value, dict):
-        return {key: _scrubbed(item, secrets) for key, item in value.items()}
+        return {scrub(key, secrets): _scrubbed(item, secrets) for key, item in value.items()}
     return value
 
 
