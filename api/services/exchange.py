@@ -66,6 +66,10 @@ class Options:
     inlines_system: bool = False
 
 
+MAX_CONTINUATIONS: Final = 5
+"""How often a turn that an upstream pauses (for its own tools) is continued for the client."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadReply:
     body: bytes

@@ -13,6 +13,7 @@ from api.services.attempts import Candidate, list_candidates, next_candidate
 from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
 from api.services.recording import Record
+from api.services.reply_stream import ReplyStream
 from api.services.translation.dialects.openai_chat.requests import check_relay
 from api.services.translation.failures import Failure, FailureKind
 from routing import lookup
@@ -47,7 +48,7 @@ class Answer:
 
     headers: dict[str, str]
     body: bytes = b""
-    frames: dispatch.ReplyStream | None = None
+    frames: ReplyStream | None = None
 
 
 async def serve(call: Call) -> Answer:
