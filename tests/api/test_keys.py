@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_an_expired_key_is_refused(key_server: LiveServer, upstream: FakeUpstrea
     secret = issue_key(key_server, "--expires-in", "1h")
     wait_until_known(key_server, secret)
     assert ask(key_server, secret).status == 200
-    with sqlite3.connect(key_server.data_dir / "patchbay.sqlite3", timeout=10) as database:
+    with closing(sqlite3.connect(key_server.data_dir / "patchbay.sqlite3", timeout=10)) as database, database:
         changed = database.execute(
             "update routing_apikey set expires_at = '2020-01-01 00:00:00' where prefix = ?", (secret[:12],)
         )

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_model_that_is_switched_off_is_gone(own_server: LiveServer) -> None:
 
 
 def test_streaming_switched_off_is_a_clear_400(own_server: LiveServer) -> None:
-    with sqlite3.connect(own_server.data_dir / "patchbay.sqlite3", timeout=10) as database:
+    with closing(sqlite3.connect(own_server.data_dir / "patchbay.sqlite3", timeout=10)) as database, database:
         # Not through the admin on purpose: any write to the tables counts.
         database.execute("update routing_servedmodel set allows_streaming = 0 where public_id = 'gpt-4o'")
     deadline = time.monotonic() + 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,7 @@ def test_a_shell_on_the_database_counts_too(database: str, postgres_server: Any)
     statement = "UPDATE routing_alias SET note = 'from a shell' WHERE name = 'gpt-5';"
     config = connections.settings[database]
     if connections[database].vendor == "sqlite":
-        with sqlite3.connect(Path(config["NAME"])) as shell:
+        with closing(sqlite3.connect(Path(config["NAME"]))) as shell, shell:
             shell.execute(statement)
         shell.close()
     else:

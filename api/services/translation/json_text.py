@@ -97,10 +97,10 @@ def _load_slowly(data: bytes, max_depth: int) -> Any:
 
 
 def _dump_slowly(value: Any) -> bytes:
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except RecursionError:
-        raise _too_deep() from None
+    # How deep the standard library goes differs by version of Python.
+    if _is_deeper(value, _ORJSON_LEVELS):
+        raise _too_deep()
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _SURROGATE.sub(_REPLACEMENT, text).encode()
 
 
