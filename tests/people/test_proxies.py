@@ -45,7 +45,7 @@ def test_a_stranger_is_whoever_connects(claimed: str) -> None:
 
 
 def test_a_setting_that_is_no_network_is_refused_by_name() -> None:
-    with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES.*'10.0.0'"):
+    with pytest.raises(ImproperlyConfigured, match=r"TRUSTED_PROXIES.*'10\.0\.0'"):
         parse_networks(["10.0.0"])
 
 

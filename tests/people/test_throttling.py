@@ -56,7 +56,7 @@ def test_all_workers_count_together() -> None:
     with LiveServer(settings) as server:
         # A visitor each: connections are spread over the workers.
         answers = []
-        for n in range(6):
+        for _ in range(6):
             with Visitor(server.url) as visitor:
                 answers += fail_logins(visitor, "dora", 1)
         assert answers == [200, 200, 200, 429, 429, 429]
