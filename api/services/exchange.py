@@ -86,6 +86,11 @@ class Exchange(Protocol):
         """The names of the client's parameters that do not reach the upstream as they were meant."""
         ...
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text of this upstream may quote to a client."""
+        ...
+
     def read_reply(self, body: bytes) -> ReadReply: ...
 
     def continue_after(self, body: bytes) -> Exchange | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections.abc import Iterable
+from typing import Final
 
 from django.conf import settings
 
@@ -38,8 +41,19 @@ async def send(
     sender = _demo if provider.kind == "demo" else transport.current()
     response = await sender.send(exchange.wire, timeouts)
     attempt.upstream_status = response.status
-    attempt.upstream_request_id = response.headers.get("request-id") or response.headers.get("x-request-id")
+    attempt.upstream_request_id = _request_id(response, exchange.secrets)
     return response
+
+
+_SANE_REQUEST_ID: Final = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
+
+
+def _request_id(response: WireResponse, secrets: Iterable[str]) -> str | None:
+    """The upstream's own id of the request, if it is one: it goes to the client and into the log."""
+    found = response.headers.get("request-id") or response.headers.get("x-request-id")
+    if not found or not _SANE_REQUEST_ID.fullmatch(found) or any(secret in found for secret in secrets):
+        return None
+    return found
 
 
 async def read_failure(exchange: Exchange, response: WireResponse, timeouts: Timeouts) -> Failure:
@@ -54,7 +68,9 @@ async def read_failure(exchange: Exchange, response: WireResponse, timeouts: Tim
         )
     finally:
         await response.close()
-    return exchange.read_failure(response.status, response.headers, body, now=time.time())
+    failure = exchange.read_failure(response.status, response.headers, body, now=time.time())
+    failure.upstream_request_id = _request_id(response, exchange.secrets)
+    return failure
 
 
 def end_attempt(attempt: Attempt, failure: Failure) -> Failure:

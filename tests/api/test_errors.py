@@ -268,6 +268,15 @@ def test_the_upstream_s_request_id_is_logged_beside_ours(server: LiveServer, ups
     assert "up_42" in line
 
 
+def test_an_upstream_id_that_is_none_is_not_passed_on(server: LiveServer, upstream: FakeUpstream) -> None:
+    for wrong in ("test-openai-key-do-not-leak", "a b", "x" * 200):
+        for status in (200, 500):
+            upstream.script(Json(status, {"error": {"message": "boom"}}, {"x-request-id": wrong}))
+            answer = chat(server.url, say("gpt-4o-mini"))
+            assert "x-upstream-request-id" not in answer.headers
+    assert "do-not-leak" not in server.log()
+
+
 def test_no_secret_and_no_prompt_is_logged(server: LiveServer) -> None:
     chat(server.url, say("claude-sonnet-4", "a very private thought"))
     chat(server.url, say("gpt-4o-mini", "a very private thought", temperature="x"))
