@@ -102,7 +102,9 @@ def test_a_provider_key_is_never_shown_again(page: Page, admin_server: LiveServe
     secret = "sk-planted-0123456789"
     page.goto(f"{admin_server.url}/admin/routing/provider/2/change/")
     page.get_by_text("Add another Provider key").click()
-    page.locator("input[name^=credentials-][name$=-label]:visible").last.fill(f"typed in {secrets.token_hex(4)}")
+    page.locator("input[name^=credentials-][name$=-label]:visible").last.fill(
+        f"typed in {secrets.token_hex(4)}"
+    )
     page.locator("input[name^=credentials-][name$=-key]:visible").last.fill(secret)
     page.get_by_role("button", name="Save and continue editing").click()
     page.wait_for_load_state()
