@@ -1,0 +1,234 @@
+"""Starting what is measured: the mock upstream, the references, and the proxy as `make run` ships it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import processes
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+OPENAI_MODEL = "gpt-4o-mini"
+ANTHROPIC_MODEL = "claude-sonnet-4"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing to send load to. `pid` None: its cost is not asked for."""
+
+    name: str
+    port: int
+    pid: int | None
+    model: str = OPENAI_MODEL
+    key: str = "bench"
+    path: str = "/v1/chat/completions"
+    is_variant: bool = False
+    """Measured only for its CPU per request and per chunk."""
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class Field:
+    """All processes of a run, and their folder. Whatever was started is stopped at the end, newest first."""
+
+    def __init__(self, folder: Path, mock_port: int) -> None:
+        self.folder = folder
+        self.mock_port = mock_port or free_port()
+        self.upstream = f"http://127.0.0.1:{self.mock_port}"
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def stop(self) -> None:
+        for process in reversed(self._running):
+            process.send_signal(signal.SIGTERM)
+        for process in reversed(self._running):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    def mock(self) -> Candidate:
+        pid = self._nginx(HERE / "mock" / "nginx.conf", self.mock_port)
+        return Candidate("direct", self.mock_port, pid, path="/v1/chat/completions")
+
+    def nginx(self) -> Candidate:
+        port = free_port()
+        return Candidate("nginx", port, self._nginx(HERE / "nginx-proxy.conf", port))
+
+    def python(self, name: str, module: str) -> Candidate:
+        port = free_port()
+        pid = self._start(name, [sys.executable, "-m", module, str(port)], {"BENCH_UPSTREAM": self.upstream})
+        wait_for(port, pid)
+        return Candidate(name, port, pid)
+
+    def patchbay(self) -> list[Candidate]:
+        """The proxy on a migrated SQLite database, with issued keys; and variants with less switched on."""
+        base = {
+            "DATA_DIR": str(self.folder / "data"),
+            "ADMIN_USERNAME": "bench",
+            "DJANGO_SUPERUSER_PASSWORD": "bench-bench-bench",
+            "OPENAI_API_KEY": "bench",
+            "ANTHROPIC_API_KEY": "bench",
+            "OPENAI_BASE_URL": f"{self.upstream}/v1",
+            "ANTHROPIC_BASE_URL": f"{self.upstream}/v1",
+            "ACCESS_MODE": "issued_keys",
+        }
+        self._manage(base, "migrate", "--verbosity", "0")
+        self._manage(
+            base, "createsuperuser", "--noinput", "--username", "bench", "--email", "bench@localhost"
+        )
+        limits = ("--rpm", "1900000000", "--tpm", "1900000000", "--concurrent", "100000")
+        limited = self._manage(base, "issue_key", "--note", "benchmark", *limits)
+        unlimited = self._manage(base, "issue_key", "--note", "benchmark")
+
+        port, pid, facts = self._serve("patchbay", base, limited)
+        quiet = {**base, "LOG_LEVEL": "error"}
+        quiet_port, quiet_pid, _ = self._serve("patchbay-quiet", quiet, limited)
+        bare = {**base, "LOG_LEVEL": "error", "ACCESS_MODE": "any_bearer"}
+        bare_port, bare_pid, _ = self._serve("patchbay-bare", bare, "bench")
+        client = {**base, "UPSTREAM_CLIENT": "aiohttp"}
+        client_port, client_pid, _ = self._serve("patchbay-aiohttp", client, limited)
+        return [
+            Candidate("patchbay", port, pid, key=limited, facts=facts),
+            Candidate("patchbay-anthropic", port, pid, key=limited, model=ANTHROPIC_MODEL),
+            Candidate("patchbay, no limits", port, pid, key=unlimited, is_variant=True),
+            Candidate("patchbay, no log", quiet_port, quiet_pid, key=limited, is_variant=True),
+            Candidate("patchbay, no key, limits, log", bare_port, bare_pid, is_variant=True),
+            Candidate("patchbay, aiohttp client", client_port, client_pid, key=limited, is_variant=True),
+        ]
+
+    def _serve(self, name: str, settings: dict[str, str], key: str) -> tuple[int, int, dict[str, float]]:
+        port = free_port()
+        began = time.perf_counter()
+        pid = self._start(name, [sys.executable, "manage.py", "serve"], {**settings, "PORT": str(port)})
+        wait_for(port, pid)
+        ask(Candidate(name, port, pid, key=key))
+        seconds = time.perf_counter() - began
+        idle = processes.look(pid)
+        return (
+            port,
+            pid,
+            {"start_seconds": seconds, "idle_pss_mib": idle.pss_mib, "idle_threads": idle.threads},
+        )
+
+    def _manage(self, settings: dict[str, str], *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=_environment(settings),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"manage.py {arguments[0]} failed:\n{done.stderr[-2000:]}")
+        return done.stdout.strip()
+
+    def _nginx(self, template: Path, port: int) -> int:
+        text = template.read_text()
+        for name, value in {
+            "PORT": str(port),
+            "MOCK_PORT": str(self.mock_port),
+            "FOLDER": str(self.folder),
+            "MOCK": str(HERE / "mock"),
+            "MODULES": _lua_modules(),
+        }.items():
+            text = text.replace(f"@{name}@", value)
+        configuration = self.folder / f"{template.parent.name}-{template.name}"
+        configuration.write_text(text)
+        user = ["-g", "user root;"] if os.geteuid() == 0 else []
+        pid = self._start(
+            configuration.stem, ["nginx", *user, "-p", str(self.folder), "-c", str(configuration)], {}
+        )
+        wait_for(port, pid)
+        return pid
+
+    def _start(self, name: str, command: list[str], settings: dict[str, str]) -> int:
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=_environment(settings), stdout=log, stderr=subprocess.STDOUT
+            )
+        self._running.append(process)
+        return process.pid
+
+
+@contextlib.contextmanager
+def open_field(folder: Path, mock_port: int) -> Iterator[Field]:
+    field_ = Field(folder, mock_port)
+    try:
+        yield field_
+    finally:
+        field_.stop()
+
+
+def request_bytes(candidate: Candidate, *, prompt: str, is_stream: bool) -> tuple[dict[str, str], bytes]:
+    """Headers and body, about 1 KB, the same for all but for the model's name."""
+    text = f"{prompt} " + "Tell me, in a few plain sentences, what a reverse proxy does. " * 12
+    body = (
+        f'{{"model":"{candidate.model}","messages":[{{"role":"system","content":"You are brief."}},'
+        f'{{"role":"user","content":"{text}"}}],"temperature":0.7,"max_tokens":200'
+        + (',"stream":true}' if is_stream else "}")
+    ).encode()
+    headers = {
+        "authorization": f"Bearer {candidate.key}",
+        "content-type": "application/json",
+        "accept": "text/event-stream" if is_stream else "application/json",
+        "user-agent": "patchbay-bench",
+    }
+    return headers, body
+
+
+def ask(candidate: Candidate) -> None:
+    """One request, which must be answered as an OpenAI chat completion."""
+    headers, body = request_bytes(candidate, prompt="Hello.", is_stream=False)
+    connection = http.client.HTTPConnection("127.0.0.1", candidate.port, timeout=10)
+    connection.request("POST", candidate.path, body, headers)
+    response = connection.getresponse()
+    text = response.read()
+    connection.close()
+    if response.status != 200 or b'"chat.completion"' not in text:
+        raise SystemExit(f"{candidate.name} answered {response.status}: {text[:500]!r}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.01)
+    raise SystemExit(f"Process {pid} does not listen on port {port} after 30 seconds.")
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", **settings}
+
+
+def _lua_modules() -> str:
+    """Debian builds Lua as a module to be loaded; other builds have it inside."""
+    for folder in (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules")):
+        if (folder / "ngx_http_lua_module.so").exists():
+            names = [
+                name for name in ("ndk_http_module.so", "ngx_http_lua_module.so") if (folder / name).exists()
+            ]
+            return "\n".join(f"load_module {folder / name};" for name in names)
+    return ""
