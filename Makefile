@@ -7,7 +7,7 @@ MANAGE := $(BIN)/python manage.py
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --fork-strategy fewest --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz lock demo-upstream clean
+.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz lock demo-upstream bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ lock: ## Make all lock files anew from requirements*.in and package.json (needs 
 
 demo-upstream: setup ## Serve a fake OpenAI and Anthropic on http://127.0.0.1:9100, to try the proxy against
 	@$(BIN)/python -m tests.fake_upstream --port 9100
+
+bench: setup ## Measure against nginx and two references, about 6 minutes (needs nginx with Lua, wrk and gcc: benchmarks/README.md)
+	@$(BIN)/python -m benchmarks.bench $(BENCH)
 
 clean: ## Remove the virtual environment and caches (never data/)
 	@rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
