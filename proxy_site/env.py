@@ -11,12 +11,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+
+_DATABASE_SCHEMES = frozenset({"postgres", "postgresql", "psql", "pgsql", "sqlite"})
 
 READ: set[str] = set()
 """The names of all settings that were asked for."""
@@ -63,7 +66,7 @@ def number(name: str, default: float, *, minimum: float = 0.0) -> float:
     return parsed
 
 
-def whole(name: str, default: int, *, minimum: int = 0) -> int:
+def whole(name: str, default: int, *, minimum: int = 0, maximum: int | None = None) -> int:
     value = text(name)
     if not value:
         return default
@@ -73,6 +76,8 @@ def whole(name: str, default: int, *, minimum: int = 0) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
     if parsed < minimum:
         raise ImproperlyConfigured(f"{name} must be a whole number from {minimum} up, not {value!r}.")
+    if maximum is not None and parsed > maximum:
+        raise ImproperlyConfigured(f"{name} must be a whole number up to {maximum}, not {value!r}.")
     return parsed
 
 
@@ -88,6 +93,36 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 def listing(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """Values separated by commas."""
     return [item.strip() for item in text(name).split(",") if item.strip()] or list(default)
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError):
+        raise ImproperlyConfigured(
+            f"{name} must be the name of a time zone, such as Europe/Berlin, not {value!r}."
+        ) from None
+    return value
+
+
+def database(name: str) -> dict[str, Any] | None:
+    """Django's settings for the database at a URL, or None where none is named.
+
+    The URL holds a password: no message repeats it.
+    """
+    value = text(name)
+    if not value:
+        return None
+    scheme = value.partition("://")[0].lower()
+    if "://" not in value or scheme not in _DATABASE_SCHEMES:
+        raise ImproperlyConfigured(
+            f"{name} must look like postgres://user:password@host:5432/name or sqlite:////path/to/file."
+        )
+    try:
+        return dict(environ.Env.db_url_config(value))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} cannot be read as a URL.") from None
 
 
 def folder(name: str, default: Path) -> Path:

@@ -137,11 +137,8 @@ TEMPLATES = [
 
 
 def _database() -> dict[str, Any]:
-    url = env.text("DATABASE_URL")
-    if url:
-        import environ
-
-        config: dict[str, Any] = dict(environ.Env.db_url_config(url))
+    config = env.database("DATABASE_URL")
+    if config is not None:
         if "postgresql" in config["ENGINE"]:
             # Admin pages only: the request path makes no query.
             config.setdefault("CONN_MAX_AGE", 60)
@@ -227,7 +224,7 @@ REQUIRE_SECOND_FACTOR = env.flag("REQUIRE_SECOND_FACTOR", False)
 OTP_TOTP_ISSUER = "Patchbay"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.text("TIME_ZONE", "UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 
@@ -261,7 +258,7 @@ REST_FRAMEWORK = {
 
 # Serving: `manage.py serve`.
 HOST = env.text("HOST", "127.0.0.1")
-PORT = env.whole("PORT", 8000, minimum=1)
+PORT = env.whole("PORT", 8000, minimum=1, maximum=65535)
 WEB_CONCURRENCY = env.whole("WEB_CONCURRENCY", 1, minimum=1)
 SHUTDOWN_GRACE = env.whole("SHUTDOWN_GRACE", 30, minimum=0)  # Seconds.
 ADMIN_USERNAME = env.text("ADMIN_USERNAME", "admin")

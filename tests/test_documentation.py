@@ -25,7 +25,7 @@ def _names_read_in(root: Path) -> set[str]:
     for path in (root / "proxy_site").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         found |= set(
-            re.findall(r"\benv\.(?:text|flag|number|whole|choice|listing|folder)\(\s*\"([A-Z_]+)\"", text)
+            re.findall(r"\benv\.(?:text|flag|number|whole|choice|listing|folder|time_zone|database)\(\s*\"([A-Z_]+)\"", text)
         )
     return found
 

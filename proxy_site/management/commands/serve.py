@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from proxy_site import env
 from proxy_site.server import server_config
-from routing import lookup
+from routing import crypto, lookup
 from routing.access import BOUND_HOST_VARIABLE, current_access
 from routing.domain.access import AccessMode
 from routing.domain.kinds import KINDS
@@ -34,6 +34,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ[BOUND_HOST_VARIABLE] = settings.HOST
+        if problem := crypto.problem_with_keys():
+            raise CommandError(problem)
         listener = self._listen(settings.HOST, settings.PORT)
         try:
             self._migrate()
