@@ -38,7 +38,7 @@ class Record:
     """What is known of one request so far. Bodies, prompts and secrets are never part of it.
 
     Times are `time.perf_counter()` seconds. `upstream_seconds` is what was spent
-    waiting for upstreams; the rest is our own overhead.
+    waiting for upstreams (and, in an open stream, for the client); the rest is our own overhead.
     """
 
     request_id: str

@@ -47,6 +47,7 @@ class ReplyStream:
         self._began = began
         self._last_piece = began
         self._held: list[bytes] = []
+        self._translating = 0.0
         self._frames = self._read_frames()
         self._is_ended = False
 
@@ -86,6 +87,7 @@ class ReplyStream:
         """What the client gets. Ends with an error event where the upstream fails."""
         failure: Failure | None = None
         is_closed_by_client = True
+        opened, self._translating = time.perf_counter(), 0.0
         try:
             if not self._translator.has_output:
                 # It opened for want of output: the client, and all on the way, hear that it lives.
@@ -108,6 +110,8 @@ class ReplyStream:
                 yield b"".join(self._held)
             yield encode_stream_failure(failure)
         finally:
+            # Open, a stream waits for its upstream and its client; only the translation is ours.
+            self._record.upstream_seconds += time.perf_counter() - opened - self._translating
             await self._end(failure, is_closed_by_client=is_closed_by_client)
 
     async def _read(self, seconds: float) -> None:
@@ -132,7 +136,9 @@ class ReplyStream:
             self._hold(out)
             return
         self._last_piece = time.perf_counter()
-        self._hold(self._translator.feed(piece) if piece else self._translator.close())
+        out = self._translator.feed(piece) if piece else self._translator.close()
+        self._translating += time.perf_counter() - self._last_piece
+        self._hold(out)
 
     async def _continue_if_paused(self) -> None:
         """Where the upstream paused its turn, ask it to go on, and go on with the same reply."""

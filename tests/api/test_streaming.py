@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
 import pytest
 
 from tests.api.http import Stream, chat, say, text_of
-from tests.fake_upstream import Answer, Cut, Events, FakeUpstream, Json, Paced, Stall
+from tests.fake_upstream import Answer, Cut, Events, FakeUpstream, Json, Paced, SlowDrip, Stall
 from tests.live_server import LiveServer
 
 BOTH = pytest.mark.parametrize("model", ["gpt-4o-mini", "claude-sonnet-4"])
@@ -162,6 +163,18 @@ def _wait_for_line(server: LiveServer, text: str) -> str:
         assert time.monotonic() < deadline, "no line was logged for the request"
         time.sleep(0.01)
     return next(line for line in server.log().splitlines() if text in line)
+
+
+@BOTH
+def test_an_upstream_that_takes_its_time_is_no_overhead_of_ours(
+    server: LiveServer, upstream: FakeUpstream, model: str
+) -> None:
+    upstream.script(Answer() + SlowDrip(bytes_per_write=64, delay=0.02))
+    with Stream(server.url, say(model, stream=True), headers={"x-request-id": f"slow-{model}"}) as stream:
+        assert stream.chunks()[-1] == "[DONE]"
+    times = dict(re.findall(r" (ms|overhead_ms)=([0-9.]+)", _wait_for_line(server, f"slow-{model}")))
+    assert float(times["ms"]) > 200
+    assert float(times["overhead_ms"]) < float(times["ms"]) / 4
 
 
 def test_a_client_that_leaves_while_waiting_frees_its_upstream_too(
