@@ -17,6 +17,10 @@ from api.services.translation.failures import Failure, FailureKind
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
 
 
+def make_request_id() -> str:
+    return f"req_{uuid.uuid4().hex}"
+
+
 class ClientGone(Exception):
     """The client closed its connection before its request was whole. There is nobody to answer."""
 
@@ -33,7 +37,7 @@ class ApiRequest(ASGIRequest):
         super().__init__(scope, io.BytesIO())
         self.started = time.perf_counter()
         client_id = self.META.get("HTTP_X_REQUEST_ID", "")
-        self.request_id = client_id if _SANE_REQUEST_ID.fullmatch(client_id) else f"req_{uuid.uuid4().hex}"
+        self.request_id = client_id if _SANE_REQUEST_ID.fullmatch(client_id) else make_request_id()
         self.is_abandoned = False
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None

@@ -6,13 +6,13 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from api.views.chat_completions import ChatCompletionsView
 from api.views.health import HealthView, ReadinessView
-from api.views.missing import MissingView
+from api.views.missing import MissingView, VersionMissingView
 from api.views.model_list import ModelListView, ModelView
 
 _v1: list[URLPattern | URLResolver] = [
     re_path(r"^chat/completions/?$", ChatCompletionsView.as_view(), name="chat-completions"),
     re_path(r"^models/?$", ModelListView.as_view(), name="models"),
-    path("models/<path:model_id>", ModelView.as_view(), name="model"),
+    re_path(r"^models/(?P<model_id>.+?)/?$", ModelView.as_view(), name="model"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -22,4 +22,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", ReadinessView.as_view(), name="readyz"),
     # Any other path below these is missing in OpenAI's words, not in Django's.
     re_path(r"^(?:api|v1)(?:/.*)?$", MissingView.as_view()),
+    # What clients ask for whose base URL lacks the version.
+    re_path(r"^(?:chat/completions|models)(?:/.*)?$", VersionMissingView.as_view()),
 ]

@@ -17,8 +17,8 @@ from proxy_site.bounded_body import BoundedBody
 from proxy_site.handler import ApiLane
 from proxy_site.lifespan import run_lifespan
 
-_LANE_PREFIXES = ("/api/", "/v1/")
-_LANE_PATHS = frozenset({"/api", "/v1", "/healthz", "/readyz"})
+_LANE_PREFIXES = ("/api/", "/v1/", "/chat/completions", "/models/")
+_LANE_PATHS = frozenset({"/api", "/v1", "/models", "/healthz", "/readyz"})
 
 
 class Application:

@@ -20,12 +20,12 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
 
-from api.errors import render_exception
-from api.request import ApiRequest, ClientGone
+from api.errors import render_exception, render_failure
+from api.request import ApiRequest, ClientGone, make_request_id
+from api.services.translation.failures import Failure, FailureKind
 from api.streaming import EventStream
 
 logger = logging.getLogger("patchbay.lane")
@@ -74,7 +74,10 @@ class ApiLane(ASGIHandler):
         try:
             request = ApiRequest(scope, receive)
         except UnicodeDecodeError:
-            await _send_whole(HttpResponse(b"The query string is not UTF-8.", status=400), send)
+            failure = Failure(FailureKind.INVALID_REQUEST, "The query string is not UTF-8.")
+            refusal = render_failure(failure)
+            refusal.headers["x-request-id"] = make_request_id()
+            await _send_whole(refusal, send)
             return
         try:
             response = await self._middleware_chain(request)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.request import make_request_id
 from api.services.translation.dialects.openai_chat.failures import encode_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json
@@ -154,6 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
             phrase = http.HTTPStatus(failure.status).phrase
             self.transport.write(
                 f"HTTP/1.1 {failure.status} {phrase}\r\ncontent-type: application/json\r\n"
+                f"x-request-id: {make_request_id()}\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
                 + body
             )

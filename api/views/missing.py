@@ -1,4 +1,4 @@
-"""Paths below the API's prefixes that lead nowhere."""
+"""Paths of the API that lead nowhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 from django.http import Http404
 from django.http.response import HttpResponseBase
 
-from api.errors import render_exception
+from api.errors import render_exception, render_failure
 from api.request import ApiRequest
+from api.services.translation.failures import Failure, FailureKind
 from api.views.base import ApiView
 
 
@@ -22,3 +23,16 @@ class MissingView(ApiView):
 
     async def get(self, request: ApiRequest) -> HttpResponseBase:
         return render_exception(Http404(), request)
+
+
+class VersionMissingView(MissingView):
+    """The same for endpoints asked for at the root: the client's base URL lacks its end."""
+
+    async def get(self, request: ApiRequest) -> HttpResponseBase:
+        return render_failure(
+            Failure(
+                FailureKind.URL_NOT_FOUND,
+                f"Invalid URL ({request.method} {request.path}). "
+                "The base URL of this API ends in /api/v1 or /v1.",
+            )
+        )
