@@ -7,7 +7,7 @@ MANAGE := $(BIN)/python manage.py
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --fork-strategy fewest --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz lock demo-upstream bench clean
+.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz lock audit demo-upstream bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,7 +69,11 @@ lock: ## Make all lock files anew from requirements*.in and package.json (needs 
 	@$(UV_COMPILE) requirements.in -o requirements-prod.txt
 	@$(UV_COMPILE) -c requirements-prod.txt requirements-dev.in -o requirements.txt
 	@for client in openai1 langchain pydantic_ai instructor; do $(UV_COMPILE) tests/clients/$$client/requirements.in -o tests/clients/$$client/requirements.txt; done
-	@cd tests/clients/node && npm install --package-lock-only --no-audit --no-fund --silent
+	@for folder in tests/clients/node tests/people/identity_provider; do (cd $$folder && npm install --package-lock-only --no-audit --no-fund --silent); done
+	@$(UV_COMPILE) requirements-audit.in -o requirements-audit.txt
+
+audit: ## Ask whether a locked package has a known vulnerability (needs the network)
+	@PYTHON="$(PYTHON)" .ci/audit
 
 demo-upstream: setup ## Serve a fake OpenAI and Anthropic on http://127.0.0.1:9100, to try the proxy against
 	@$(BIN)/python -m tests.fake_upstream --port 9100
@@ -78,4 +82,4 @@ bench: setup ## Measure against nginx and two references, about 6 minutes (needs
 	@$(BIN)/python -m benchmarks.bench $(BENCH)
 
 clean: ## Remove the virtual environment and caches (never data/)
-	@rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .audit .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

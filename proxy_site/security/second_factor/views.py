@@ -35,7 +35,12 @@ class CodeForm(forms.Form):
         label="Code",
         max_length=20,
         widget=UnfoldAdminTextInputWidget(
-            attrs={"autocomplete": "one-time-code", "autofocus": True, "spellcheck": "false"}
+            attrs={
+                "autocomplete": "one-time-code",
+                "spellcheck": "false",
+                # Not `autofocus`: the theme hides the page until Alpine has run, too late for that.
+                "x-init": "$nextTick(() => $el.focus())",
+            }
         ),
     )
 
