@@ -47,9 +47,10 @@ class Ignored:
 
 
 def refusal(name: str) -> Failure:
-    """What strict mode answers instead of going on without the parameter."""
+    """What strict mode answers instead of going on without the parameter, or with another value of it."""
     return Failure(
         FailureKind.UNSUPPORTED_PARAMETER,
-        f"Unsupported parameter: '{name}' is not supported with this model.",
+        f"Unsupported parameter: '{name}' is not supported with this model as it was sent, "
+        "and strict mode leaves out and changes nothing.",
         param=name,
     )
