@@ -24,11 +24,11 @@ ANTHROPIC_MODEL = "claude-sonnet-4"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One thing to send load to. `pid` None: its cost is not asked for."""
+    """One thing to send load to."""
 
     name: str
     port: int
-    pid: int | None
+    pid: int
     model: str = OPENAI_MODEL
     key: str = "bench"
     path: str = "/v1/chat/completions"

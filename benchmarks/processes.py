@@ -30,16 +30,17 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> tuple[float, float]:
     """User and system time of the whole family, in steps of a clock tick (10 ms as a rule)."""
-    total = 0
+    user = system = 0
     for each in family(pid):
         try:
             fields = (_PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+        user += int(fields[11])
+        system += int(fields[12])
+    return user / _TICKS, system / _TICKS
 
 
 def look(pid: int) -> Peak:
@@ -75,7 +76,7 @@ def listener(port: int) -> int:
 class Watch:
     """Highest memory and thread count while the block runs, looked at four times a second."""
 
-    def __init__(self, pid: int | None) -> None:
+    def __init__(self, pid: int) -> None:
         self._pid = pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -90,7 +91,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while self._pid is not None and not self._stop.wait(0.25):
+        while not self._stop.wait(0.25):
             seen = look(self._pid)
             self.peak = Peak(max(self.peak.pss_mib, seen.pss_mib), max(self.peak.threads, seen.threads))
 

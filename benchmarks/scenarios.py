@@ -49,12 +49,15 @@ SCENARIOS = (
 
 def measure(scenario: Scenario, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """One round's figures. What was not answered is counted under `errors` and `stuck`."""
-    before = processes.cpu_seconds(candidate.pid) if candidate.pid else 0.0
+    user, system = processes.cpu_seconds(candidate.pid)
     with processes.Watch(candidate.pid) as watch:
         send = _wrk if scenario.seconds else _load
         found = send(scenario, candidate, folder)
-    used = processes.cpu_seconds(candidate.pid) - before if candidate.pid else 0.0
-    found["cpu_ms_per_request"] = used * 1e3 / found["finished"] if found["finished"] else None
+    after = processes.cpu_seconds(candidate.pid)
+    used = after[0] - user + after[1] - system
+    if found["finished"]:
+        found["cpu_ms_per_request"] = used * 1e3 / found["finished"]
+        found["user_ms_per_request"] = (after[0] - user) * 1e3 / found["finished"]
     if scenario.is_stream and (chunks := (found["chunk"] or {}).get("count")):
         found["cpu_us_per_chunk"] = used * 1e6 / chunks
         found["chunks_per_second"] = chunks / found["seconds"]

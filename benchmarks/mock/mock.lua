@@ -24,13 +24,13 @@ end
 
 local TEXT = string.rep("A proxy that nobody notices is a good proxy. ", 16)
 
-local OPENAI_REPLY = '{"id":"chatcmpl-bench00000000000000000001","object":"chat.completion","created":1760000000,'
+local OPENAI_REPLY = '{"id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qJKcT","object":"chat.completion","created":1760000000,'
     .. '"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"' .. TEXT
     .. '","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":180,'
     .. '"completion_tokens":160,"total_tokens":340,"prompt_tokens_details":{"cached_tokens":0}},'
     .. '"system_fingerprint":"fp_bench"}'
 
-local ANTHROPIC_REPLY = '{"id":"msg_bench00000000000000000001","type":"message","role":"assistant",'
+local ANTHROPIC_REPLY = '{"id":"msg_01XFDUDYJgAACzvnptvVoYEL","type":"message","role":"assistant",'
     .. '"model":"claude-sonnet-4-5","content":[{"type":"text","text":"' .. TEXT
     .. '"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":180,'
     .. '"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":160}}'
