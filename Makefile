@@ -78,7 +78,7 @@ audit: ## Ask whether a locked package has a known vulnerability (needs the netw
 demo-upstream: setup ## Serve a fake OpenAI and Anthropic on http://127.0.0.1:9100, to try the proxy against
 	@$(BIN)/python -m tests.fake_upstream --port 9100
 
-bench: setup ## Measure against nginx and two references, about 6 minutes (needs nginx with Lua, wrk and gcc: benchmarks/README.md)
+bench: setup ## Measure against nginx and two references, about 8 minutes (needs nginx with Lua, wrk and gcc: benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bench $(BENCH)
 
 clean: ## Remove the virtual environment and caches (never data/)

@@ -69,7 +69,7 @@ def judge(summary: Summary, facts: Mapping[str, float]) -> list[dict[str, Any]]:
 def markdown(summary: Summary, goals: list[dict[str, Any]]) -> str:
     """The tables of docs/performance.md."""
     lines = [
-        "| | CPU ms/request | of it, user | requests/s | added p50 ms, unloaded "
+        "| | CPU ms/request | of it, user time | requests/s | added p50 ms, unloaded "
         "| added p50 / p99 ms, bursts of 20 "
         "| CPU µs/chunk, 200 streams | first chunk p50 ms | chunk p99 ms |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -75,7 +75,7 @@ local function stream(dialect, count, milliseconds)
     for i = 1, count do
         ngx.update_time()
         local wait = started + i * milliseconds / 1000 - ngx.now()
-        if wait > 0 then
+        if wait >= 0.001 then
             ngx.sleep(wait)
         end
         parts[2] = stamp()
