@@ -237,3 +237,30 @@ def test_migrating_again_leaves_what_operators_made_of_the_groups() -> None:
 
 def test_the_roles_are_the_documented_ones() -> None:
     assert set(Group.objects.values_list("name", flat=True)) == set(ROLES)
+
+
+def test_an_owner_cannot_become_a_superuser(login: Callable[[str], Client]) -> None:
+    client = login("Owner")
+    owner = User.objects.get(username="person-Owner")
+    page = reverse("admin:auth_user_change", args=(owner.pk,))
+    content = client.get(page).content.decode()
+    assert 'name="is_active"' in content
+    assert 'name="is_superuser"' not in content
+    client.post(page, {"username": owner.username, "is_active": "on", "is_staff": "on", "is_superuser": "on"})
+    owner.refresh_from_db()
+    assert not owner.is_superuser
+
+
+def test_an_owner_cannot_take_over_a_superuser(login: Callable[[str], Client]) -> None:
+    root = User.objects.create_superuser("root", password="another long pass phrase")
+    client = login("Owner")
+    assert (
+        client.post(
+            reverse("admin:auth_user_password_change", args=(root.pk,)),
+            {"password1": "taken over by force", "password2": "taken over by force"},
+        ).status_code
+        == 403
+    )
+    assert client.post(reverse("admin:auth_user_delete", args=(root.pk,)), {"post": "yes"}).status_code == 403
+    root.refresh_from_db()
+    assert root.check_password("another long pass phrase")
