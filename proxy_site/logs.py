@@ -24,7 +24,8 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 0x7F, *range(0x80, 0
 
 
 def _single_line(value: object) -> str:
-    return str(value).translate(_CONTROL)
+    text = str(value)
+    return text if text.isprintable() else text.translate(_CONTROL)
 
 
 def _cut(value: Any) -> Any:
