@@ -63,10 +63,6 @@ class Record:
         self.attempts.append(attempt)
         return attempt
 
-    @property
-    def overhead_seconds(self) -> float:
-        return max(0.0, time.perf_counter() - self.started - self.upstream_seconds)
-
     def headers(self) -> dict[str, str]:
         """The response headers that say how the request was served."""
         now = time.perf_counter()
