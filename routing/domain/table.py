@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -70,9 +71,32 @@ class ProviderRow:
         return {name: value.reveal() if isinstance(value, Secret) else value for name, value in self.headers}
 
 
+class Balancing(StrEnum):
+    """How the deployments of one priority share a model's requests."""
+
+    WEIGHT = "weight"
+    LATENCY = "latency"
+
+
+class FallbackReason(StrEnum):
+    """Why a model's answer is sought at another model.
+
+    FAILURE: no deployment gave an answer. CONTEXT_OVERFLOW: the conversation is longer
+    than the model takes. REFUSAL: the provider's content rules stand against it.
+    """
+
+    FAILURE = "failure"
+    CONTEXT_OVERFLOW = "context_overflow"
+    REFUSAL = "refusal"
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentRow:
-    """A model at one provider. `capabilities` overrides what is known of `upstream_id`."""
+    """A model at one provider. `capabilities` overrides what is known of `upstream_id`.
+
+    A timeout None leaves it to the provider's. `cooldown_resets` only ever grows: whoever
+    sees it change forgets every cooldown of this deployment.
+    """
 
     id: int
     provider: ProviderRow
@@ -81,12 +105,38 @@ class DeploymentRow:
     weight: int = 1
     is_enabled: bool = True
     is_strict: bool = False
+    connect_timeout: float | None = None
+    headers_timeout: float | None = None
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    total_timeout: float | None = None
+    cooldown_resets: int = 0
     capabilities: Mapping[str, Any] = field(default_factory=_nothing, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackRow:
+    """Another model that answers in a model's place, by its public id, and what for."""
+
+    model_id: str
+    on_failure: bool = True
+    on_context_overflow: bool = True
+    on_refusal: bool = False
+
+    def covers(self, reason: FallbackReason) -> bool:
+        if reason is FallbackReason.FAILURE:
+            return self.on_failure
+        if reason is FallbackReason.CONTEXT_OVERFLOW:
+            return self.on_context_overflow
+        return self.on_refusal
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRow:
-    """What is served under one public id. `created` is in Unix seconds."""
+    """What is served under one public id. `created` is in Unix seconds.
+
+    `fallbacks` come in the operator's order, and may name a model that is switched off.
+    """
 
     id: int
     public_id: str
@@ -99,6 +149,8 @@ class ModelRow:
     default_max_output_tokens: int | None = None
     deployments: tuple[DeploymentRow, ...] = ()
     limit: Limit = _UNLIMITED
+    balancing: Balancing = Balancing.WEIGHT
+    fallbacks: tuple[FallbackRow, ...] = ()
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -207,6 +259,11 @@ class RoutingTable:
         """What `name` means: as it stands, else without regard to case and spaces."""
         found = self._exact.get(name)
         return found if found is not None else self._loose.get(normalise(name))
+
+    def find_model(self, public_id: str) -> ModelRow | None:
+        """The enabled model with exactly this public id."""
+        found = self._exact.get(public_id)
+        return found.model if found is not None and found.alias is None else None
 
     def listed(self, key: KeyRow | None = None) -> tuple[ListedModel, ...]:
         """The model list: listed models first, then the aliases that an operator ticked.
