@@ -25,6 +25,8 @@ from django.urls import ResolverMatch
 
 from api.errors import render_exception, render_failure
 from api.request import ApiRequest, ClientGone, make_request_id
+from api.services import lifecycle
+from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.streaming import EventStream
 
@@ -65,8 +67,13 @@ class ApiLane(ASGIHandler):
         try:
             response: HttpResponseBase = await self._get_response_async(request)  # type: ignore[attr-defined]
             return response
-        except (asyncio.CancelledError, ClientGone):
+        except ClientGone:
             raise
+        except asyncio.CancelledError:
+            ending = None if request.is_abandoned else lifecycle.claim_cancellation()
+            if ending is None:
+                raise
+            return render_failure(ending)
         except Exception as error:
             return render_exception(error, request)
 
@@ -128,5 +135,11 @@ async def _send_stream(response: EventStream, send: Any) -> None:
         async for frame in frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except asyncio.CancelledError:
+        # It waited for its client; a stream that waits for its upstream says so itself.
+        ending = lifecycle.claim_cancellation()
+        if ending is None:
+            raise
+        await send({"type": "http.response.body", "body": encode_stream_failure(ending), "more_body": False})
     finally:
         await frames.aclose()

@@ -21,6 +21,7 @@ from proxy_site.admin_theme import UNFOLD as UNFOLD
 from proxy_site.security.policy import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
 from proxy_site.security.proxies import parse_networks
 from proxy_site.security.single_sign_on.claims import parse_group_map
+from routing.domain.access import is_loopback_host
 
 BASE_DIR = env.BASE_DIR
 env.load_dotenv(BASE_DIR / ".env")
@@ -260,7 +261,14 @@ REST_FRAMEWORK = {
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.whole("PORT", 8000, minimum=1, maximum=65535)
 WEB_CONCURRENCY = env.whole("WEB_CONCURRENCY", 1, minimum=1)
-SHUTDOWN_GRACE = env.whole("SHUTDOWN_GRACE", 30, minimum=0)  # Seconds.
+# Seconds. The delay is for load balancers, and nobody balances loads to this machine's own address.
+DRAIN_DELAY = env.number("DRAIN_DELAY", 5 if IS_PRODUCTION and not is_loopback_host(HOST) else 0)
+SHUTDOWN_GRACE = env.whole("SHUTDOWN_GRACE", 30, minimum=0)
+# Of one worker; 0 is no bound.
+MAX_CONNECTIONS = env.whole("MAX_CONNECTIONS", 10_000)
+MAX_UPSTREAM_CALLS = env.whole("MAX_UPSTREAM_CALLS", 2000, minimum=1)
+MAX_QUEUED = env.whole("MAX_QUEUED", 200)
+QUEUE_TIMEOUT = env.number("QUEUE_TIMEOUT", 5, minimum=0.01)
 ADMIN_USERNAME = env.text("ADMIN_USERNAME", "admin")
 
 # Who may use the API: docs/keys.md. Unset, it depends on where we listen.
@@ -286,6 +294,12 @@ UPSTREAM_FIRST_TOKEN_TIMEOUT = env.number("UPSTREAM_FIRST_TOKEN_TIMEOUT", 120, m
 UPSTREAM_IDLE_TIMEOUT = env.number("UPSTREAM_IDLE_TIMEOUT", 120, minimum=0.01)
 UPSTREAM_TOTAL_TIMEOUT = env.number("UPSTREAM_TOTAL_TIMEOUT", 600, minimum=0.01)
 KEEPALIVE_INTERVAL = env.number("KEEPALIVE_INTERVAL", 15, minimum=0.05)
+
+# How long a deployment rests after trouble: docs/cooldowns.md.
+COOLDOWN_AFTER = env.whole("COOLDOWN_AFTER", 5, minimum=0)
+COOLDOWN_SECONDS = env.number("COOLDOWN_SECONDS", 10, minimum=0.05)
+COOLDOWN_MAX = env.number("COOLDOWN_MAX", 300, minimum=0.05)
+
 REQUEST_HEADERS_TIMEOUT = env.number("REQUEST_HEADERS_TIMEOUT", 30, minimum=0.05)
 REQUEST_BODY_TIMEOUT = env.number("REQUEST_BODY_TIMEOUT", 60, minimum=0.05)
 RESPONSE_READ_TIMEOUT = env.number("RESPONSE_READ_TIMEOUT", 120, minimum=0.05)
@@ -368,7 +382,7 @@ LOGGING: dict[str, Any] = {
         "text": {"()": "proxy_site.logs.TextFormatter"},
         "json": {"()": "proxy_site.logs.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "handlers": {"console": {"class": "proxy_site.logs.StderrHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "patchbay": {"level": LOG_LEVEL.upper()},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.services import dispatch, limits
+from api.services import admission, dispatch, lifecycle, limits
 from api.services.attempts import Candidate, list_candidates, next_candidate
 from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
@@ -80,7 +81,12 @@ async def serve(call: Call) -> Answer:
                 "The operator adds one in the admin under Models.",
             )
         inbound = Inbound(body=body, headers=call.headers, created=dispatch.wall_clock())
+        places = admission.current()
+        places.check_room()
+        # Limits first: a key that is over its own waits in nobody's way.
         record.lease = await _acquire(call.key, model)
+        await places.enter()
+        record.place = places
         answer = await _try_in_turn(candidates, inbound, model, record)
         if answer.frames is None:
             record.finish_request(status=200)
@@ -89,6 +95,10 @@ async def serve(call: Call) -> Answer:
         record.finish_request(status=failure.status, failure=failure)
         raise
     except BaseException as error:
+        ending = lifecycle.claim_cancellation() if isinstance(error, asyncio.CancelledError) else None
+        if ending is not None:
+            record.finish_request(status=ending.status, failure=ending)
+            raise ending from None
         record.finish_request(status=dispatch.status_of(error))
         raise
 

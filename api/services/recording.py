@@ -1,11 +1,15 @@
-"""What is told about each request once it is over: one log line, whatever happened."""
+"""What is told about each request once it is over: one log line, its metrics, its trace, whatever happened.
+
+Everything is observed in one place, `Record.finish_request`, from what was noted on the
+way. Nothing of a body, a prompt or a secret is ever noted.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from api.services.limits import UNLIMITED, Lease
 from api.services.translation.failures import Failure
@@ -13,16 +17,17 @@ from api.services.translation.usage import Usage
 
 logger = logging.getLogger("patchbay.request")
 
-CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that hung up; it stands in the log only."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""nginx's status for a client that hung up; it stands in the log and the metrics only."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try upstream."""
+    """One try upstream. `model` is the public id it was made for, where that is a fallback's."""
 
     deployment: str
     started: float
+    model: str | None = None
     outcome: str = "pending"
     seconds: float = 0.0
     upstream_status: int | None = None
@@ -58,17 +63,17 @@ class Record:
     finish: str | None = None
     is_written: bool = False
 
-    def begin_attempt(self, deployment: str) -> Attempt:
-        attempt = Attempt(deployment, time.perf_counter())
+    def begin_attempt(self, deployment: str, model: str | None = None) -> Attempt:
+        attempt = Attempt(deployment, time.perf_counter(), model)
         self.attempts.append(attempt)
         return attempt
 
     def headers(self) -> dict[str, str]:
         """The response headers that say how the request was served."""
-        now = time.perf_counter()
+        elapsed = time.perf_counter() - self.started
         headers = {
-            "openai-processing-ms": str(round((now - self.started) * 1000)),
-            "x-patchbay-overhead-ms": f"{max(0.0, now - self.started - self.upstream_seconds) * 1000:.2f}",
+            "openai-processing-ms": f"{elapsed * 1000:.0f}",
+            "x-patchbay-overhead-ms": f"{max(0.0, elapsed - self.upstream_seconds) * 1000:.2f}",
         }
         if self.config_version is not None:
             headers["x-patchbay-config"] = str(self.config_version)
@@ -87,7 +92,7 @@ class Record:
         return headers
 
     def finish_request(self, *, status: int, failure: Failure | None = None) -> None:
-        """Count what was used, free the request's place, and write its line. Once, however it ended."""
+        """Count what was used, free the request's place, and tell of it. Once, however it ended."""
         if self.is_written:
             return
         self.is_written = True
@@ -96,50 +101,122 @@ class Record:
                 self.lease.settle(self.usage.total_tokens)
             self.lease.release()
         level = logging.INFO if failure is None else failure.spec.log_level
-        if not logger.isEnabledFor(level):
-            return
-        now = time.perf_counter()
-        fields: dict[str, Any] = {
-            "request_id": self.request_id,
-            "status": status,
-            "key": self.key_prefix,
-            "model": self.requested_model or None,
-            "alias": self.alias,
-            "served_model": self.model if self.model != self.requested_model else None,
-            "attempts": [
-                {
-                    "deployment": attempt.deployment,
-                    "outcome": attempt.outcome,
-                    "ms": round(attempt.seconds * 1000, 1),
-                    "upstream_status": attempt.upstream_status,
-                    "upstream_request_id": attempt.upstream_request_id,
-                }
-                for attempt in self.attempts
-            ],
-            "stream": self.is_stream,
-            "ms": round((now - self.started) * 1000, 1),
-            "overhead_ms": round((now - self.started - self.upstream_seconds) * 1000, 2),
-            "ttft_ms": None
-            if self.first_output is None
-            else round((self.first_output - self.started) * 1000, 1),
-            "finish": self.finish,
-            "config": self.config_version,
-        }
-        if self.usage is not None:
-            fields["input_tokens"] = self.usage.input_tokens
-            fields["output_tokens"] = self.usage.output_tokens
-            fields["cache_read_tokens"] = self.usage.cache_read_tokens or None
-            fields["cache_write_tokens"] = self.usage.cache_write_tokens or None
-            fields["reasoning_tokens"] = self.usage.reasoning_tokens or None
-        if self.ignored:
-            fields["ignored"] = list(self.ignored)
+        if logger.isEnabledFor(level):
+            logger.handle(RequestLine(level, self, status, failure))
+
+
+class RequestLine(logging.LogRecord):
+    """The log record of one request.
+
+    Made without what `logging` collects for every record (the caller's place in the
+    source, thread and process): that alone would cost more than the whole line does.
+    """
+
+    def __init__(self, level: int, request: Record, status: int, failure: Failure | None) -> None:
+        self.created = time.time()
+        self.levelno = level
+        self.levelname = logging.getLevelName(level)
+        self.seconds = time.perf_counter() - request.started
+        self.told = request
+        self.status = status
+        self.failure = failure
+
+    name = logger.name
+    msg = "chat"
+    args = ()
+    exc_info = exc_text = stack_info = None
+    pathname, filename, module, funcName, lineno = __file__, "recording.py", "recording", "finish_request", 0
+    thread = threadName = process = processName = taskName = None
+    msecs = relativeCreated = 0.0
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """For machines: every attempt is an object."""
+        return self._describe([_attempt_fields(attempt) for attempt in self.told.attempts])
+
+    @property
+    def readable_fields(self) -> dict[str, Any]:
+        """For people: an attempt is a few words, and a first one that was enough is not called one."""
+        attempts = self.told.attempts
+        if len(attempts) == 1 and attempts[0].outcome == "ok":
+            only = attempts[0]
+            return self._describe(None) | {
+                "upstream": only.deployment,
+                "upstream_ms": round(only.seconds * 1000, 1),
+                "upstream_request_id": only.upstream_request_id,
+            }
+        return self._describe("; ".join(map(_attempt_text, attempts)) or None)
+
+    def _describe(self, attempts: list[dict[str, Any]] | str | None) -> dict[str, Any]:
+        request, failure, usage = self.told, self.failure, self.told.usage
+        fields: dict[str, Any] = {"request_id": request.request_id, "status": self.status}
+        if request.key_prefix is not None:
+            fields["key"] = request.key_prefix
+        if request.requested_model:
+            fields["model"] = request.requested_model
+        if request.alias is not None:
+            fields["alias"] = request.alias
+        if request.model is not None and request.model != request.requested_model:
+            fields["served_model"] = request.model
+        if attempts is not None:
+            fields["attempts"] = attempts
+        fields["stream"] = request.is_stream
+        fields["ms"] = round(self.seconds * 1000, 1)
+        fields["overhead_ms"] = round(max(0.0, self.seconds - request.upstream_seconds) * 1000, 2)
+        if request.first_output is not None:
+            fields["ttft_ms"] = round((request.first_output - request.started) * 1000, 1)
+        if request.finish is not None:
+            fields["finish"] = request.finish
+        if request.config_version is not None:
+            fields["config"] = request.config_version
+        if usage is not None:
+            fields["input_tokens"] = usage.input_tokens
+            fields["output_tokens"] = usage.output_tokens
+            if usage.cache_read_tokens:
+                fields["cache_read_tokens"] = usage.cache_read_tokens
+            if usage.cache_write_tokens:
+                fields["cache_write_tokens"] = usage.cache_write_tokens
+            if usage.reasoning_tokens:
+                fields["reasoning_tokens"] = usage.reasoning_tokens
+        if request.ignored:
+            fields["ignored"] = request.ignored
         if failure is not None:
             fields["failure"] = failure.kind.value
             fields["reason"] = failure.message
-            fields["param"] = failure.param
-        logger.log(level, "chat", extra={"fields": {k: v for k, v in fields.items() if v is not None}})
+            if failure.upstream_message is not None:
+                fields["upstream_reason"] = failure.upstream_message
+            if failure.param is not None:
+                fields["param"] = failure.param
+        return fields
+
+
+def _attempt_fields(attempt: Attempt) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "deployment": attempt.deployment,
+        "outcome": attempt.outcome,
+        "ms": round(attempt.seconds * 1000, 1),
+    }
+    if attempt.model is not None:
+        fields["model"] = attempt.model
+    if attempt.upstream_status is not None:
+        fields["upstream_status"] = attempt.upstream_status
+    if attempt.upstream_request_id is not None:
+        fields["upstream_request_id"] = attempt.upstream_request_id
+    return fields
+
+
+def _attempt_text(attempt: Attempt) -> str:
+    words = [attempt.deployment if attempt.model is None else f"{attempt.model}: {attempt.deployment}"]
+    if attempt.upstream_status is not None:
+        words.append(str(attempt.upstream_status))
+    words += [attempt.outcome, f"{attempt.seconds * 1000:.1f}ms"]
+    if attempt.upstream_request_id is not None:
+        words.append(attempt.upstream_request_id)
+    return " ".join(words)
 
 
 def header_text(text: str) -> str:
     """`text` as a header value: printable ASCII, everything else as `?`, so that nothing is injected."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if " " <= c <= "~" else "?" for c in text)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from django.conf import settings
 
-from api.services import upstream
+from api.services import lifecycle, upstream
 from api.services.exchange import MAX_CONTINUATIONS, Exchange
 from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
@@ -108,6 +108,12 @@ class ReplyStream:
             failure = error
             if self._held and self._translator.has_output:
                 yield b"".join(self._held)
+            yield encode_stream_failure(failure)
+        except asyncio.CancelledError:
+            failure = lifecycle.claim_cancellation()
+            if failure is None:
+                raise
+            is_closed_by_client = False
             yield encode_stream_failure(failure)
         finally:
             # Open, a stream waits for its upstream and its client; only the translation is ours.

@@ -35,6 +35,7 @@ class FailureKind(StrEnum):
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
     OVERLOADED = "overloaded"
+    SHUTTING_DOWN = "shutting_down"
     PROVIDER_NOT_CONFIGURED = "provider_not_configured"
     INTERNAL = "internal"
     # The upstream.
@@ -113,6 +114,9 @@ FAILURES: Final[Mapping[FailureKind, FailureSpec]] = {
         429, "insufficient_quota", "insufficient_quota", False, False, _CLIENT
     ),
     FailureKind.OVERLOADED: FailureSpec(503, "server_error", "overloaded", False, None, _UPSTREAM),
+    FailureKind.SHUTTING_DOWN: FailureSpec(
+        503, "server_error", "server_shutting_down", False, True, _UPSTREAM
+    ),
     FailureKind.PROVIDER_NOT_CONFIGURED: FailureSpec(
         503, "server_error", "provider_not_configured", False, False, _OPERATOR
     ),
