@@ -1,20 +1,31 @@
 """Log lines: readable in development, one JSON object a line in production.
 
-A line's fields travel in `extra={"fields": {…}}`. Control characters never reach the
-output as they are, and long values are cut: client text (a model name, say) can neither
-forge a second line, nor speak to the reader's terminal, nor fill the disk.
+A line's fields travel in `extra={"fields": {…}}`; a record may also have
+`readable_fields`, the same facts for people. Control characters never reach the output as
+they are, and long values are cut: client text (a model name, say) can neither forge a
+second line, nor speak to the reader's terminal, nor fill the disk.
+
+Almost every line is a request's, short and of plain characters: each formatter writes it
+as if it were, looks at the result, and takes its time only where it was not.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
-from typing import Any
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
 
-_MAX_VALUE = 500
-_MAX_ITEMS = 50
-_MAX_EXCEPTION = 20_000
+import orjson
+
+_MAX_VALUE: Final = 500
+_MAX_ITEMS: Final = 50
+_MAX_EXCEPTION: Final = 20_000
+# Characters. No value of a line that is no longer than this is worth cutting.
+_PLAIN_LENGTH: Final = 1_000
 
 # Beside control characters, what ends a line or turns the direction of text.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 0x7F, *range(0x80, 0xA0))} | {
@@ -23,8 +34,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 0x7F, *range(0x80, 0
 }
 
 
-def _single_line(value: object) -> str:
-    text = str(value)
+def _single_line(text: str) -> str:
     return text if text.isprintable() else text.translate(_CONTROL)
 
 
@@ -46,22 +56,40 @@ def _cut_exception(text: str) -> str:
     return text if len(text) <= _MAX_EXCEPTION else f"{text[:_MAX_EXCEPTION]}…"
 
 
+class _Seconds:
+    """The text of a time, made once a second."""
+
+    def __init__(self, form: str, *, is_utc: bool) -> None:
+        self._form = form
+        self._read = time.gmtime if is_utc else time.localtime
+        self._second = -1
+        self._text = ""
+
+    def show(self, created: float) -> str:
+        second = int(created)
+        if second != self._second:
+            # In this order: another thread may see the text of a second that is just past.
+            self._text = time.strftime(self._form, self._read(second))
+            self._second = second
+        return self._text
+
+
 class TextFormatter(logging.Formatter):
-    """`15:04:05 INFO message key=value …`"""
+    """`15:04:05 INFO    message key=value …`; a value that could be taken for several is quoted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = _Seconds("%H:%M:%S", is_utc=False)
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{when} {record.levelname:<7} {_single_line(record.getMessage())}"
-        fields: dict[str, Any] = getattr(record, "fields", {})
-        for name, value in fields.items():
-            if value is not None:
-                value = _cut(value)
-                shown = (
-                    json.dumps(value, ensure_ascii=False, default=str)
-                    if isinstance(value, list | dict)
-                    else value
-                )
-                line += f" {name}={_single_line(shown)}"
+        line = f"{self._clock.show(record.created)} {record.levelname:<7} {record.getMessage()}"
+        fields: Mapping[str, Any] | None = getattr(record, "readable_fields", None)
+        if fields is None:
+            fields = getattr(record, "fields", None)
+        if fields:
+            plain = line + _write_fields(fields)
+            line = plain if len(plain) <= _PLAIN_LENGTH else line + _write_fields(_cut(dict(fields)))
+        line = _single_line(line)
         if record.exc_info:
             # Set off, so that no line of an exception's own text passes for one of the log.
             for part in _cut_exception(self.formatException(record.exc_info)).split("\n"):
@@ -69,17 +97,80 @@ class TextFormatter(logging.Formatter):
         return line
 
 
+def _write_fields(fields: Mapping[str, Any]) -> str:
+    text = ""
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if isinstance(value, str):
+            shown = value if not (" " in value or '"' in value or "=" in value) else _quote(value)
+        elif isinstance(value, list | tuple | dict):
+            shown = _quote(value)
+        else:
+            shown = str(value)
+        text += f" {name}={shown}"
+    return text
+
+
+def _quote(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with `time` in UTC."""
+    """One JSON object a line, in ASCII, with `time` in UTC."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = _Seconds("%Y-%m-%dT%H:%M:%S", is_utc=True)
 
     def format(self, record: logging.LogRecord) -> str:
+        created = record.created
         entry: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{self._clock.show(created)}.{int(created % 1 * 1000):03d}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry.update(_cut(getattr(record, "fields", {})))
+        fields: Mapping[str, Any] | None = getattr(record, "fields", None)
         if record.exc_info:
+            entry |= _cut(dict(fields or {}))
             entry["exception"] = _cut_exception(self.formatException(record.exc_info))
-        return json.dumps(entry, default=str)
+            return _escape_json(entry)
+        try:
+            line = orjson.dumps({**entry, **fields} if fields else entry)
+        except TypeError:  # A value that has no JSON of its own, or a lone surrogate.
+            line = b""
+        if line and len(line) <= _PLAIN_LENGTH and line.isascii() and b"\x7f" not in line:
+            return line.decode("ascii")
+        return _escape_json(entry | _cut(dict(fields or {})))
+
+
+def _escape_json(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, default=str).replace("\x7f", "\\u007f")
+
+
+class StderrHandler(logging.Handler):
+    """Each line in one write to standard error, with nothing kept back.
+
+    A line that cannot be written (a full disk, a reader that went away) is lost, and
+    nothing else with it: `lost` counts them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        except Exception:  # Arguments that do not fit their message: told, and nothing fails for it.
+            self.handleError(record)
+            return
+        try:
+            descriptor = sys.stderr.fileno()
+            written = os.write(descriptor, line)
+            while written < len(line):
+                line = line[written:]
+                written = os.write(descriptor, line)
+        except (OSError, ValueError, AttributeError):  # Also: no standard error, or a closed one.
+            self.lost += 1
