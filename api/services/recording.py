@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from api.services.admission import Admission
+from api.services.attempts import Candidate
 from api.services.limits import UNLIMITED, Lease
 from api.services.translation.failures import Failure
 from api.services.translation.usage import Usage
@@ -32,6 +34,7 @@ class Attempt:
     seconds: float = 0.0
     upstream_status: int | None = None
     upstream_request_id: str | None = None
+    candidate: Candidate | None = None
 
     def end(self, outcome: str) -> None:
         self.outcome = outcome
@@ -44,27 +47,33 @@ class Record:
 
     Times are `time.perf_counter()` seconds. `upstream_seconds` is what was spent
     waiting for upstreams (and, in an open stream, for the client); the rest is our own overhead.
+    `model` is the public id that was asked for, by whatever name; `fallback` that of the model
+    which is asked in its place. `answered` is the attempt whose answer goes out, where that is
+    not the last one.
     """
 
     request_id: str
     started: float
     key_prefix: str | None = None
     lease: Lease = UNLIMITED
+    place: Admission | None = None
     requested_model: str = ""
     alias: str | None = None
     model: str | None = None
+    fallback: str | None = None
     config_version: int | None = None
     is_stream: bool = False
     ignored: tuple[str, ...] = ()
     attempts: list[Attempt] = field(default_factory=list)
+    answered: Attempt | None = None
     upstream_seconds: float = 0.0
     first_output: float | None = None
     usage: Usage | None = None
     finish: str | None = None
     is_written: bool = False
 
-    def begin_attempt(self, deployment: str, model: str | None = None) -> Attempt:
-        attempt = Attempt(deployment, time.perf_counter(), model)
+    def begin_attempt(self, deployment: str, candidate: Candidate | None = None) -> Attempt:
+        attempt = Attempt(deployment, time.perf_counter(), self.fallback, candidate=candidate)
         self.attempts.append(attempt)
         return attempt
 
@@ -78,9 +87,9 @@ class Record:
         if self.config_version is not None:
             headers["x-patchbay-config"] = str(self.config_version)
         if self.model is not None:
-            headers["x-patchbay-model"] = header_text(self.model)
+            headers["x-patchbay-model"] = header_text(self.fallback or self.model)
         if self.attempts:
-            last = self.attempts[-1]
+            last = self.answered or self.attempts[-1]
             headers["x-patchbay-attempts"] = str(len(self.attempts))
             headers["x-patchbay-upstream"] = header_text(last.deployment)
             if last.upstream_request_id:
@@ -100,6 +109,8 @@ class Record:
             if self.usage is not None:
                 self.lease.settle(self.usage.total_tokens)
             self.lease.release()
+        if self.place is not None:
+            self.place.leave()
         level = logging.INFO if failure is None else failure.spec.log_level
         if logger.isEnabledFor(level):
             logger.handle(RequestLine(level, self, status, failure))
@@ -158,6 +169,8 @@ class RequestLine(logging.LogRecord):
             fields["alias"] = request.alias
         if request.model is not None and request.model != request.requested_model:
             fields["served_model"] = request.model
+        if request.fallback is not None:
+            fields["fallback"] = request.fallback
         if attempts is not None:
             fields["attempts"] = attempts
         fields["stream"] = request.is_stream
