@@ -6,7 +6,17 @@ from collections.abc import Collection
 from itertools import count
 from typing import Any
 
-from routing.models import Alias, ApiKey, Credential, Deployment, Provider, ProviderKind, ServedModel, Team
+from routing.models import (
+    Alias,
+    ApiKey,
+    Credential,
+    Deployment,
+    FallbackModel,
+    Provider,
+    ProviderKind,
+    ServedModel,
+    Team,
+)
 from routing.services import issue_key
 
 _numbers = count(1)
@@ -57,6 +67,12 @@ def make_alias(name: str = "", model: ServedModel | None = None, **fields: Any) 
     model = model or make_model()
     return Alias.objects.using(model._state.db or "default").create(
         name=name or f"alias-{next(_numbers)}", model=model, **fields
+    )
+
+
+def make_fallback(model: ServedModel, fallback: ServedModel, **fields: Any) -> FallbackModel:
+    return FallbackModel.objects.using(model._state.db or "default").create(
+        model=model, fallback=fallback, **fields
     )
 
 

@@ -26,6 +26,7 @@ from routing.domain.kinds import DEMO_KIND, KINDS
 from routing.domain.names import normalise
 from routing.domain.table import (
     AliasRow,
+    Balancing,
     CredentialRow,
     DeploymentRow,
     ModelRow,
@@ -33,9 +34,19 @@ from routing.domain.table import (
     RoutingTable,
     Secret,
 )
+from routing.lookup.fallbacks import build_fallbacks, problems_with_fallbacks
 from routing.lookup.keys import StoredKeys, build_keyring, read_keys
 from routing.lookup.sources import UnusableSecret, read_header, read_key
-from routing.models import Alias, ConfigVersion, Credential, Deployment, Provider, ProviderHeader, ServedModel
+from routing.models import (
+    Alias,
+    ConfigVersion,
+    Credential,
+    Deployment,
+    FallbackModel,
+    Provider,
+    ProviderHeader,
+    ServedModel,
+)
 
 DEMO_MODEL = "demo"
 DEMO_UPSTREAM_ID = "demo-1"
@@ -75,6 +86,7 @@ def build_table(using: str) -> tuple[VersionStamp, RoutingTable]:
             models=_all(ServedModel, using),
             deployments=_all(Deployment, using),
             aliases=_all(Alias, using),
+            fallbacks=_all(FallbackModel, using),
             keys=read_keys(using),
         )
     return stamp, _Builder(rows).build(stamp.version)
@@ -116,6 +128,7 @@ class _Rows:
     models: list[ServedModel]
     deployments: list[Deployment]
     aliases: list[Alias]
+    fallbacks: list[FallbackModel]
     keys: StoredKeys
 
 
@@ -209,6 +222,9 @@ class _Builder:
 
     def _models(self, providers: dict[int, ProviderRow]) -> list[ModelRow]:
         deployments = _grouped(self._rows.deployments, "model_id")
+        public_ids = {model.pk: model.public_id for model in self._rows.models}
+        fallbacks = build_fallbacks(self._rows.fallbacks, public_ids)
+        self._problems += problems_with_fallbacks(fallbacks, public_ids)
         return [
             ModelRow(
                 id=model.pk,
@@ -221,6 +237,8 @@ class _Builder:
                 allows_streaming=model.allows_streaming,
                 default_max_output_tokens=model.default_max_output_tokens,
                 limit=model.limit,
+                balancing=self._balancing(model),
+                fallbacks=fallbacks[model.pk],
                 deployments=tuple(
                     DeploymentRow(
                         id=deployment.pk,
@@ -230,6 +248,12 @@ class _Builder:
                         weight=deployment.weight,
                         is_enabled=deployment.is_enabled,
                         is_strict=deployment.is_strict,
+                        connect_timeout=deployment.connect_timeout,
+                        headers_timeout=deployment.headers_timeout,
+                        first_token_timeout=deployment.first_token_timeout,
+                        idle_timeout=deployment.idle_timeout,
+                        total_timeout=deployment.total_timeout,
+                        cooldown_resets=deployment.cooldown_resets,
                         capabilities=self._overrides(model, deployment),
                     )
                     for deployment in sorted(deployments[model.pk], key=lambda row: (row.priority, row.pk))
@@ -238,6 +262,13 @@ class _Builder:
             )
             for model in self._rows.models
         ]
+
+    def _balancing(self, model: ServedModel) -> Balancing:
+        try:
+            return Balancing(model.balancing)
+        except ValueError:
+            self._problems.append(f"Model {model.public_id}: the sharing {model.balancing!r} is unknown.")
+            return Balancing.WEIGHT
 
     def _overrides(self, model: ServedModel, deployment: Deployment) -> MappingProxyType[str, Any]:
         if not deployment.capabilities:

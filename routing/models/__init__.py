@@ -5,6 +5,7 @@ from __future__ import annotations
 from routing.models.aliases import Alias
 from routing.models.catalog import Deployment, ServedModel
 from routing.models.config import ConfigVersion, Worker
+from routing.models.fallbacks import FallbackModel
 from routing.models.keys import ApiKey, ApiKeyUse, KeyPepper, Team
 from routing.models.providers import Credential, Provider, ProviderHeader, ProviderKind
 
@@ -15,6 +16,7 @@ __all__ = [
     "ConfigVersion",
     "Credential",
     "Deployment",
+    "FallbackModel",
     "KeyPepper",
     "Provider",
     "ProviderHeader",

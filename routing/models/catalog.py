@@ -12,8 +12,15 @@ from django.utils import timezone
 
 from routing.domain.capabilities import problem_with_overrides
 from routing.domain.names import MAX_NAME_LENGTH, problem_with_name, problem_with_upstream_id
+from routing.domain.table import Balancing
 from routing.models.limits import Limited
 from routing.models.providers import Provider
+from routing.models.timeouts import Timed
+
+
+class BalancingChoice(models.TextChoices):
+    WEIGHT = Balancing.WEIGHT.value, "by weight"
+    LATENCY = Balancing.LATENCY.value, "by weight and latency: the faster, the more"
 
 
 class ServedModel(Limited):
@@ -42,6 +49,14 @@ class ServedModel(Limited):
         validators=[MinValueValidator(1), MaxValueValidator(10_000_000)],
         help_text="For requests without a limit of their own, at providers that demand one. "
         "Empty: the most that the model can write.",
+    )
+    balancing = models.CharField(
+        "sharing",
+        max_length=16,
+        choices=BalancingChoice.choices,
+        default=BalancingChoice.WEIGHT,
+        db_default=BalancingChoice.WEIGHT.value,
+        help_text="How deployments of the same priority share the requests.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -81,7 +96,7 @@ class ServedModel(Limited):
             )
 
 
-class Deployment(models.Model):
+class Deployment(Timed):
     """A model at one provider, under the id that it has there."""
 
     model = models.ForeignKey(ServedModel, on_delete=models.CASCADE, related_name="deployments")
@@ -108,6 +123,8 @@ class Deployment(models.Model):
         blank=True,
         help_text='Corrections to what is known of the upstream id, such as {"max_output_tokens": 8192}.',
     )
+    # Counted up to end cooldowns: every worker sees the change and starts afresh.
+    cooldown_resets = models.PositiveIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         ordering = ("priority", "id")

@@ -37,6 +37,8 @@ class Worker(models.Model):
     started_at = models.DateTimeField()
     version = models.BigIntegerField()
     seen_at = models.DateTimeField(db_index=True)
+    # What rests there now: deployment, credential, reason, until.
+    cooldowns = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 
     class Meta:
         ordering = ("hostname", "started_at", "pid")

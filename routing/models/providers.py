@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -22,12 +21,7 @@ from routing.domain.headers import (
 from routing.domain.kinds import DEMO_KIND, KINDS, KindRow
 from routing.domain.names import problem_with_name
 from routing.domain.references import InvalidReference, looks_like_reference, parse_reference
-
-_SECONDS = [MinValueValidator(0.01), MaxValueValidator(86_400)]
-
-
-def _timeout(label: str, text: str) -> models.FloatField[float | None, float | None]:
-    return models.FloatField(label, null=True, blank=True, validators=_SECONDS, help_text=text)
+from routing.models.timeouts import Timed
 
 
 class ProviderKind(models.TextChoices):
@@ -47,7 +41,7 @@ class DeveloperRole(models.TextChoices):
     SYSTEM = "system", "Send as system"
 
 
-class Provider(models.Model):
+class Provider(Timed):
     """An account at a vendor, or a server of one's own."""
 
     Kind = ProviderKind
@@ -81,12 +75,6 @@ class Provider(models.Model):
         help_text="Allow addresses that only this machine or its network can reach (127.0.0.1, 192.168.…). "
         "Leave off for a vendor on the internet: its name cannot then be pointed at your own servers.",
     )
-
-    connect_timeout = _timeout("connect", "Until the connection stands.")
-    headers_timeout = _timeout("headers", "Until a reply begins.")
-    first_token_timeout = _timeout("first token", "Until a stream carries its first output.")
-    idle_timeout = _timeout("idle", "Longest silence within a stream.")
-    total_timeout = _timeout("total", "Whole reply, without streaming.")
 
     token_param = models.CharField(
         "token limit", max_length=32, choices=TokenParam.choices, blank=True, default="",

@@ -25,6 +25,7 @@ WATCHED_TABLES: Final = (
     "routing_servedmodel",
     "routing_deployment",
     "routing_alias",
+    "routing_fallbackmodel",
     "routing_team",
     "routing_apikey",
     "routing_apikey_allowed_models",

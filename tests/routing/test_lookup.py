@@ -56,7 +56,7 @@ def test_building_takes_the_same_few_queries_however_many_rows(database: str) ->
     with CaptureQueriesContext(connections[database]) as queries:
         lookup.refresh(force=True, using=database)
     selects = [query for query in queries if query["sql"].startswith("SELECT")]
-    assert len(selects) == 11
+    assert len(selects) == 12
 
 
 def test_a_change_is_in_force_after_the_next_refresh(database: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from django.core import serializers
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from routing.lookup.building import read_version
@@ -21,6 +22,7 @@ from routing.models import (
     ConfigVersion,
     Credential,
     Deployment,
+    FallbackModel,
     KeyPepper,
     Provider,
     ProviderHeader,
@@ -29,7 +31,14 @@ from routing.models import (
     Worker,
     triggers,
 )
-from tests.factories import make_alias, make_credential, make_deployment, make_model, make_provider
+from tests.factories import (
+    make_alias,
+    make_credential,
+    make_deployment,
+    make_fallback,
+    make_model,
+    make_provider,
+)
 
 SEEDED_TABLES = ("routing_provider", "routing_servedmodel", "routing_deployment", "routing_alias")
 
@@ -142,6 +151,28 @@ def change_deployment(database: str) -> None:
     Deployment.objects.using(database).update(priority=1)
 
 
+def write_fallback(database: str) -> None:
+    models = ServedModel.objects.using(database)
+    make_fallback(models.get(public_id="gpt-4o"), models.get(public_id="claude-opus-4"))
+
+
+def reorder_fallbacks(database: str) -> None:
+    write_fallback(database)
+    FallbackModel.objects.using(database).update(position=7)
+
+
+def share_by_latency(database: str) -> None:
+    ServedModel.objects.using(database).filter(public_id="gpt-4o").update(balancing="latency")
+
+
+def time_deployment(database: str) -> None:
+    Deployment.objects.using(database).update(idle_timeout=5)
+
+
+def end_cooldown(database: str) -> None:
+    Deployment.objects.using(database).update(cooldown_resets=F("cooldown_resets") + 1)
+
+
 def make_restricted_key(database: str) -> ApiKey:
     team = Team.objects.using(database).create(name="red")
     KeyPepper.objects.using(database).update_or_create(pk=1, defaults={"encrypted_pepper": "x"})
@@ -187,6 +218,11 @@ WRITES: list[Callable[[str], None]] = [
     write_deployment,
     change_credential,
     change_deployment,
+    write_fallback,
+    reorder_fallbacks,
+    share_by_latency,
+    time_deployment,
+    end_cooldown,
     write_key,
     write_team,
     restrict_key,
@@ -207,6 +243,7 @@ def test_each_table_moves_it_by_every_kind_of_statement(database: str) -> None:
     make_credential(Provider.objects.using(database).get(name="openai"))
     write_header(database)
     make_restricted_key(database)
+    write_fallback(database)
     for table in triggers.WATCHED_TABLES:
         before = version_of(database).version
         run_sql(database, f"UPDATE {table} SET id = id")
@@ -264,7 +301,7 @@ def test_heartbeats_do_not_move_it(database: str) -> None:
     worker = Worker.objects.using(database).create(
         hostname="h", pid=1, started_at=now, version=1, seen_at=now
     )
-    Worker.objects.using(database).filter(pk=worker.pk).update(version=2)
+    Worker.objects.using(database).filter(pk=worker.pk).update(version=2, cooldowns=[{"deployment": 1}])
     worker.delete()
     assert version_of(database) == before
 
