@@ -23,9 +23,9 @@ from api.services.translation.usage import Usage
 class StreamRelay:
     """One stream, from its first byte to its last.
 
-    It ends with `[DONE]`, or, since some servers send none, with the end of the bytes
-    after every choice has its finish reason. Any other end is a failure. A stream of
-    `[DONE]` alone has failed too: it would be an empty success.
+    It ends with `[DONE]`. Some servers send none, and some break off just before it: once
+    every choice has its finish reason, the reply is whole, and `[DONE]` is added. Any other
+    end is a failure. A stream of `[DONE]` alone has failed too: it would be an empty success.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class StreamRelay:
                 self._relay(frame, pieces)
         if not self.is_finished and self.failure is None:
             if self._finished_choices and all(self._finished_choices.values()):
-                self.is_finished = True
+                # Whole all the same, and a client may take a stream without `[DONE]` for a broken one.
+                self._end(pieces)
             else:
                 self.failure = interrupted()
         return b"".join(pieces)
