@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api.services.translation.json_text import dump_json, load_json
-from api.services.wire import Timeouts, WireRequest, WireResponse
+from api.services.wire import Take, Timeouts, WireRequest, WireResponse, pour_pieces
 
 _STORY = (
     "Once upon a time a patch bay stood between many voices and many ears. "
@@ -63,7 +63,10 @@ class _DemoResponse:
         self._next = len(self._pieces)
         return b"".join(self._pieces)
 
-    async def read_piece(self, seconds: float) -> bytes:
+    async def pour(self, take: Take, seconds: float | None) -> bool:
+        return await pour_pieces(self.read_piece, take, seconds)
+
+    async def read_piece(self, seconds: float | None) -> bytes:
         if self._next >= len(self._pieces):
             return b""
         if self._next:

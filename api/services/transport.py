@@ -34,7 +34,7 @@ from api.services.pool import PoolTransport
 from api.services.pool.proxies import proxy_from_environment
 from api.services.pool.targets import check_headers, parse_target
 from api.services.translation.failures import Failure, FailureKind
-from api.services.wire import Timeouts, Transport, WireRequest, WireResponse
+from api.services.wire import Take, Timeouts, Transport, WireRequest, WireResponse, pour_pieces
 from api.services.wire_failures import Trouble, too_long
 
 _MAX_HEADER_BYTES = 64 * 1024
@@ -74,7 +74,10 @@ class _Response:
         except _BREAKS as error:
             raise failure_of(error, is_reply_begun=True) from None
 
-    async def read_piece(self, seconds: float) -> bytes:
+    async def pour(self, take: Take, seconds: float | None) -> bool:
+        return await pour_pieces(self.read_piece, take, seconds)
+
+    async def read_piece(self, seconds: float | None) -> bytes:
         try:
             async with asyncio.timeout(seconds):
                 return await self._response.content.readany()

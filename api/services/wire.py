@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,10 @@ class Timeouts:
     total: float
 
 
+Take: TypeAlias = Callable[[bytes], bool]
+"""Takes a piece of a body, at once; says whether it wants the next."""
+
+
 class WireResponse(Protocol):
     """A response whose headers have arrived. Header names are in lower case."""
 
@@ -49,11 +53,20 @@ class WireResponse(Protocol):
         """The whole body. Raises a Failure where it breaks off or is longer than `limit` bytes."""
         ...
 
-    async def read_piece(self, seconds: float) -> bytes:
+    async def read_piece(self, seconds: float | None) -> bytes:
         """What has arrived, at least one byte; b"" at the clean end.
 
         Raises TimeoutError when nothing came for `seconds` (nothing is lost: it may be
         called again) and a Failure where the body breaks off.
+        """
+        ...
+
+    async def pour(self, take: Take, seconds: float | None) -> bool:
+        """Hand every piece to `take` as it arrives, until that has had enough.
+
+        Returns whether the body has ended. Raises as `read_piece` does, with the time
+        counted anew from each piece. `take` may be called from the event loop itself,
+        while the caller waits here.
         """
         ...
 
@@ -68,3 +81,13 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def pour_pieces(
+    read_piece: Callable[[float | None], Awaitable[bytes]], take: Take, seconds: float | None
+) -> bool:
+    """`pour` for responses that are read piece by piece."""
+    while piece := await read_piece(seconds):
+        if not take(piece):
+            return False
+    return True

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from api.services.pool.response import Response, read_all
-from api.services.wire import WireResponse
+from api.services.wire import Take, WireResponse, pour_pieces
 from api.services.wire_failures import Trouble
 
 _PIECE: Final = 256 * 1024
@@ -52,6 +52,9 @@ class _InflatedResponse:
 
     async def read(self, limit: int) -> bytes:
         return await read_all(self.read_piece, limit)
+
+    async def pour(self, take: Take, seconds: float | None) -> bool:
+        return await pour_pieces(self.read_piece, take, seconds)
 
     async def read_piece(self, seconds: float | None) -> bytes:
         while True:

@@ -1,7 +1,8 @@
 """One response: httptools parses into it, its reader waits on it.
 
 Owns what is known of the response, its buffer and the one future that its reader waits
-for. It touches no socket: the connection feeds it and is told when to pause.
+for, or the function that its pieces are poured into. It touches no socket: the
+connection feeds it and is told when to pause.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 
 import httptools
 
+from api.services.wire import Take
 from api.services.wire_failures import Trouble, too_long
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -37,6 +39,7 @@ class Response:
     """A WireResponse. `status` is 0 until its head has arrived; interim (1xx) heads are skipped."""
 
     __slots__ = (
+        "_arrived",
         "_buffered",
         "_headers_seen",
         "_is_close_delimited",
@@ -47,6 +50,8 @@ class Response:
         "_parser",
         "_pieces",
         "_source",
+        "_take_error",
+        "_taker",
         "_unproductive",
         "_waiter",
         "headers",
@@ -68,6 +73,9 @@ class Response:
         self._buffered = 0
         self._headers_seen = 0
         self._unproductive = 0
+        self._taker: Take | None = None
+        self._take_error: BaseException | None = None
+        self._arrived = 0.0
         self._is_interim = False
         self._is_close_delimited = False
         self._is_complete = False
@@ -89,6 +97,11 @@ class Response:
             self.trouble = Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP
             self._source.abort()
             self._wake()
+        if self._pieces:
+            if self._taker is not None:
+                self._pour(self._taker)
+            else:
+                self._wake()
 
     def end(self) -> None:
         """The upstream has closed its side in good order."""
@@ -150,7 +163,6 @@ class Response:
         if self._buffered > _MAX_BUFFERED_BYTES and not self._is_paused:
             self._is_paused = True
             self._source.pause_reading()
-        self._wake()
 
     def on_message_complete(self) -> None:
         if not self._is_interim:
@@ -193,6 +205,48 @@ class Response:
             if not is_in_time:
                 raise TimeoutError
             is_in_time = await self.wait(seconds)
+
+    async def pour(self, take: Take, seconds: float | None) -> bool:
+        while True:
+            while self._pieces:
+                if not take(self._take()):
+                    return False
+            if self._is_complete:
+                return True
+            if self.trouble is not None:
+                raise self.trouble.failure()
+            self._taker = take
+            try:
+                if not await self._wait_for_silence(seconds):
+                    raise TimeoutError
+            finally:
+                is_stopped, self._taker = self._taker is None, None
+            if self._take_error is not None:
+                error, self._take_error = self._take_error, None
+                raise error
+            if is_stopped:
+                return False
+
+    async def _wait_for_silence(self, seconds: float | None) -> bool:
+        """Like `wait`, with the time counted anew from each piece that was poured."""
+        self._arrived = self._loop.time()
+        left = seconds
+        while not await self.wait(left):
+            left = self._arrived + seconds - self._loop.time() if seconds is not None else None
+            if left is not None and left <= 0:
+                return False
+        return True
+
+    def _pour(self, take: Take) -> None:
+        """Hand on what has come, here and now: waking a task for each piece costs more than the piece."""
+        self._arrived = self._loop.time()
+        try:
+            if take(self._take()):
+                return
+        except BaseException as error:  # It concerns the task that waits, not the event loop.
+            self._take_error = error
+        self._taker = None
+        self._wake()
 
     def _take(self) -> bytes:
         pieces = self._pieces
