@@ -55,6 +55,12 @@ class Journal:
             return len(self._connections)
 
     @property
+    def replies_under_way(self) -> int:
+        """How many replies are being written, or held back, now."""
+        with self._news:
+            return sum(connection.is_replying for connection in self._connections)
+
+    @property
     def connections_opened(self) -> int:
         """How many connections were accepted since the start or the last `reset`."""
         with self._news:
