@@ -13,8 +13,9 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -29,21 +30,32 @@ HEARTBEAT_SECONDS: Final = 5.0
 STALE_SECONDS: Final = 60.0
 # Longer than any healthy answer, shorter than anybody's patience.
 _STATEMENT_SECONDS: Final = 5
+# Between two heartbeats that only tell of cooldowns: in an outage they come and go all the time.
+_LEAST_SECONDS: Final = 1.0
+# In a row that is written every few seconds. Whoever has more at rest has one cause for all of them.
+_MOST_COOLDOWNS: Final = 200
+
+DescribeCooldowns = Callable[[], list[dict[str, Any]]]
+"""What rests in this process now, one JSON object each. Called in the watcher's thread."""
 
 
 class Watcher:
     """`start()`, then `stop()`. One per process."""
 
-    def __init__(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
+    def __init__(
+        self, *, using: str = DEFAULT_DB_ALIAS, describe_cooldowns: DescribeCooldowns | None = None
+    ) -> None:
         self.worker_id: Final = uuid.uuid4()
         self._using = using
+        self._describe_cooldowns = describe_cooldowns
         self._wake = threading.Event()
         self._loaded = threading.Event()
         self._is_stopping = False
         self._is_lost = False
         self._started_at = timezone.now()
         self._next_heartbeat = 0.0
-        self._announced_version: int | None = None
+        self._next_early_heartbeat = 0.0
+        self._announced: tuple[int, list[dict[str, Any]]] | None = None
         self._is_connection_ready = False
         self._thread = threading.Thread(target=self._run, name="patchbay-config-watcher", daemon=True)
 
@@ -132,21 +144,25 @@ class Watcher:
         )
 
     def _beat(self, version: int) -> None:
-        """Say which version this worker runs: at each change, else every few seconds."""
+        """Say which version this worker runs and what rests in it: at each change, else every few seconds."""
         now = time.monotonic()
-        if version == self._announced_version and now < self._next_heartbeat:
-            return
+        cooldowns = self._cooldowns(is_due=now >= self._next_heartbeat)
+        if now < self._next_heartbeat and self._announced is not None:
+            is_same_version = self._announced[0] == version
+            if is_same_version and (self._announced[1] == cooldowns or now < self._next_early_heartbeat):
+                return
         seen_at = timezone.now()
         try:
             Worker.objects.using(self._using).update_or_create(
                 id=self.worker_id,
-                defaults={"version": version, "seen_at": seen_at},
+                defaults={"version": version, "seen_at": seen_at, "cooldowns": cooldowns},
                 create_defaults={
                     "hostname": socket.gethostname(),
                     "pid": os.getpid(),
                     "started_at": self._started_at,
                     "version": version,
                     "seen_at": seen_at,
+                    "cooldowns": cooldowns,
                 },
             )
             Worker.objects.using(self._using).filter(
@@ -159,8 +175,20 @@ class Watcher:
                 self._is_connection_ready = False
                 connections[self._using].close()
             return
-        self._announced_version = version
+        self._announced = (version, cooldowns)
         self._next_heartbeat = now + HEARTBEAT_SECONDS
+        self._next_early_heartbeat = now + _LEAST_SECONDS
+
+    def _cooldowns(self, *, is_due: bool) -> list[dict[str, Any]]:
+        if self._describe_cooldowns is None:
+            return []
+        try:
+            return self._describe_cooldowns()[:_MOST_COOLDOWNS]
+        except Exception:
+            # To say nothing of cooldowns is better than to be taken for dead.
+            if is_due:
+                logger.exception("The cooldowns of this worker could not be described.")
+            return []
 
     def _leave(self) -> None:
         try:

@@ -47,11 +47,11 @@ def versions() -> Iterator[Versions]:
 
 
 @pytest.fixture
-def start(database: str) -> Iterator[Callable[[], lookup.Watcher]]:
+def start(database: str) -> Iterator[Callable[..., lookup.Watcher]]:
     started: list[lookup.Watcher] = []
 
-    def start_one() -> lookup.Watcher:
-        watcher = lookup.Watcher(using=database)
+    def start_one(**options: Any) -> lookup.Watcher:
+        watcher = lookup.Watcher(using=database, **options)
         watcher.start()
         started.append(watcher)
         return watcher
@@ -94,6 +94,38 @@ def test_a_kick_does_not_wait_for_the_next_turn(
     triggers.bump(database)
     watcher.kick()
     assert versions.wait_for(wanted)
+
+
+def test_the_worker_says_what_rests_in_it_as_soon_as_it_does(
+    database: str,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    start: Callable[..., lookup.Watcher],
+) -> None:
+    settings.CONFIG_POLL_INTERVAL = 0.02
+    monkeypatch.setattr("routing.lookup.watcher.HEARTBEAT_SECONDS", 3600.0)
+    resting: list[dict[str, Any]] = []
+    watcher = start(describe_cooldowns=lambda: list(resting))
+    workers = Worker.objects.using(database).filter(pk=watcher.worker_id)
+    assert eventually(lambda: workers.exists())
+    assert workers.get().cooldowns == []
+    resting.append({"deployment": 1, "credential": "red", "reason": "quota", "until": "2026-01-01T00:00:00Z"})
+    assert eventually(lambda: workers.get().cooldowns == resting), "at the change"
+    resting.clear()
+    assert eventually(lambda: workers.get().cooldowns == [])
+
+
+def test_cooldowns_that_cannot_be_told_do_not_stop_the_heartbeat(
+    database: str, start: Callable[..., lookup.Watcher], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> list[dict[str, Any]]:
+        raise ValueError("not my day")
+
+    watcher = start(describe_cooldowns=fail)
+    workers = Worker.objects.using(database).filter(pk=watcher.worker_id)
+    assert eventually(lambda: workers.exists())
+    assert watcher.is_alive
+    assert "could not be described" in caplog.text
 
 
 def test_the_worker_says_which_version_it_runs(
