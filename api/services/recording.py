@@ -196,7 +196,7 @@ class RequestLine(logging.LogRecord):
         if failure is not None:
             fields["failure"] = failure.kind.value
             fields["reason"] = failure.message
-            if failure.upstream_message is not None:
+            if failure.upstream_message not in (None, failure.message):
                 fields["upstream_reason"] = failure.upstream_message
             if failure.param is not None:
                 fields["param"] = failure.param
