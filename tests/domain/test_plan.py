@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.domain.plan import is_usable, order_candidates
-from routing.domain.table import DeploymentRow, ModelRow, ProviderRow
+from routing.domain.table import Balancing, DeploymentRow, ModelRow, ProviderRow
 
 PROVIDERS = (
     ProviderRow(id=1, name="up", kind="openai"),
@@ -68,3 +68,52 @@ def test_the_second_place_does_too() -> None:
 def test_one_deployment_that_is_off_is_no_candidate() -> None:
     for row in (deployment(1, is_enabled=False), deployment(1, provider=PROVIDERS[1])):
         assert order_candidates(ModelRow(1, "m", deployments=(row,)), Random(0)) == ()
+
+
+latencies = st.dictionaries(st.integers(0, 9), st.floats(0, 1e9), max_size=8)
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=8, unique=True), latencies, st.integers())
+def test_latencies_change_the_order_and_nothing_else(
+    numbers: list[int], measured: dict[int, float], seed: int
+) -> None:
+    rows = tuple(deployment(number, priority=number % 2, weight=number % 3) for number in numbers)
+    model = ModelRow(1, "m", deployments=rows, balancing=Balancing.LATENCY)
+    plan = order_candidates(model, Random(seed), measured)
+    assert sorted(row.id for row in plan) == sorted(numbers)
+    assert [(row.priority, row.weight == 0) for row in plan] == sorted(
+        (row.priority, row.weight == 0) for row in rows
+    )
+
+
+def shares(
+    measured: dict[int, float], *, balancing: Balancing = Balancing.LATENCY, **weights: int
+) -> dict[int, float]:
+    rows = tuple(deployment(number, weight=weights.get(f"w{number}", 1)) for number in (1, 2, 3))
+    model = ModelRow(1, "m", deployments=rows, balancing=balancing)
+    rng = Random(5)
+    firsts = Counter(order_candidates(model, rng, measured)[0].id for _ in range(6000))
+    return {number: 100 * count / 6000 for number, count in firsts.items()}
+
+
+def test_the_faster_gets_more_and_none_gets_all() -> None:
+    found = shares({1: 0.5, 2: 1.0, 3: 50.0})
+    assert 85 <= found[1] <= 91  # 1 : 1/8 : 1/100
+    assert 8 <= found[2] <= 14
+    assert 0 < found[3] <= 2, "or nobody would notice that it is fast again"
+
+
+def test_what_was_not_measured_gets_as_much_as_the_fastest() -> None:
+    found = shares({1: 0.5, 2: 5.0})
+    assert abs(found[1] - found[3]) <= 4
+    assert found[2] <= 2
+
+
+def test_weights_hold_where_latencies_are_alike() -> None:
+    found = shares({1: 1.0, 2: 1.0, 3: 1.0}, w1=3)
+    assert 56 <= found[1] <= 64
+
+
+def test_a_model_that_does_not_ask_for_it_is_not_balanced_by_latency() -> None:
+    found = shares({1: 0.1, 2: 9.0, 3: 9.0}, balancing=Balancing.WEIGHT)
+    assert all(30 <= share <= 37 for share in found.values())
