@@ -7,15 +7,23 @@ from typing import Protocol
 
 from django.http import StreamingHttpResponse
 
+from api.services.reply_stream import Client
+
 
 class Frames(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def attach(self, client: Client) -> None:
+        """Write to `client` from now on. What was held until now still comes from the iteration first."""
+        ...
 
     async def aclose(self) -> None: ...
 
 
 class EventStream(StreamingHttpResponse):
     """Server-sent events. The lane sends each item of `frames` at once and closes `frames` whatever happens.
+
+    Where it can, it attaches the client's connection to `frames`, which then write to it themselves.
 
     The headers keep proxies and caches from holding pieces back (nginx reads X-Accel-Buffering).
     """

@@ -29,6 +29,7 @@ from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.streaming import EventStream
+from proxy_site.direct_client import direct_client
 
 logger = logging.getLogger("patchbay.lane")
 
@@ -132,6 +133,9 @@ async def _send_stream(response: EventStream, send: Any) -> None:
                 "headers": _wire_headers(response),
             }
         )
+        client = direct_client(send)
+        if client is not None:
+            frames.attach(client)
         async for frame in frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

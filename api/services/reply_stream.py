@@ -1,4 +1,10 @@
-"""An upstream's stream on its way to the client: waiting, keep-alive, continuation, the end."""
+"""An upstream's stream on its way to the client: waiting, keep-alive, continuation, the end.
+
+Once there is output, a piece goes from the upstream's socket through the translator to
+the client's within one call from the event loop. The task that serves the request sleeps
+meanwhile, and wakes where there is something to decide: silence, a slow client, a pause,
+a failure, the end.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
 
 from django.conf import settings
 
@@ -23,8 +30,23 @@ _DRAIN_SECONDS = 2.0
 _drains: set[asyncio.Task[None]] = set()
 
 
+class Client(Protocol):
+    """Where frames can go without a task that carries them."""
+
+    def write(self, frame: bytes) -> bool:
+        """Send a frame. False: there is more on its way than the client reads, see `drain`."""
+        ...
+
+    async def drain(self) -> None:
+        """Until the client has read enough of it."""
+        ...
+
+
 class ReplyStream:
-    """An upstream's stream on its way to the client: iterate it once, and close it whatever happens."""
+    """An upstream's stream on its way to the client: iterate it once, and close it whatever happens.
+
+    With a client attached, the iteration yields only what was not written to it already.
+    """
 
     def __init__(
         self,
@@ -46,6 +68,7 @@ class ReplyStream:
         self._attempt = attempt
         self._began = began
         self._last_piece = began
+        self._client: Client | None = None
         self._held: list[bytes] = []
         self._translating = 0.0
         self._frames = self._read_frames()
@@ -53,6 +76,10 @@ class ReplyStream:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._frames
+
+    def attach(self, client: Client) -> None:
+        """Write to `client` from now on. What was held until now still comes from the iteration first."""
+        self._client = client
 
     async def aclose(self) -> None:
         """Let go of the upstream. Closed before its end, the request counts as cancelled by the client."""
@@ -121,30 +148,60 @@ class ReplyStream:
             await self._end(failure, is_closed_by_client=is_closed_by_client)
 
     async def _read(self, seconds: float) -> None:
-        """Take one piece.
+        """Take what comes, until there is something to send or to decide.
 
         Raises:
             TimeoutError: nothing came for `seconds`, and the upstream may still take its time.
             Failure: the upstream failed, or its time is up.
         """
         await self._continue_if_paused()
+        if self._translator.is_finished:
+            return
+        client = self._client if self._translator.has_output and not self._held else None
+        take = self._hold_piece if client is None else self._pass_piece
         try:
-            piece = await self._response.read_piece(min(seconds, self._patience()))
+            is_ended = await self._response.pour(take, min(seconds, self._patience()))
         except TimeoutError:
             self._check_patience()
             raise
         except Failure:
             # A reply that was complete before the connection broke is complete all the same.
-            self._last_piece = time.perf_counter()
             out = self._translator.close()
             if not self._translator.is_finished:
                 raise
             self._hold(out)
             return
+        if is_ended:
+            self._hold(self._translator.close())
+        elif self._translator.failure is not None:
+            raise self._translator.failure
+        elif client is not None:
+            await client.drain()
+
+    def _hold_piece(self, piece: bytes) -> bool:
+        translator = self._translator
         self._last_piece = time.perf_counter()
-        out = self._translator.feed(piece) if piece else self._translator.close()
+        out = translator.feed(piece)
         self._translating += time.perf_counter() - self._last_piece
-        self._hold(out)
+        if out:
+            self._held.append(out)
+        if translator.has_output and self._record.first_output is None:
+            self._record.first_output = time.perf_counter()
+        return False  # Until there is output, patience counts from the request, not from the last piece.
+
+    def _pass_piece(self, piece: bytes) -> bool:
+        """Called for every piece of every stream: each line of it counts."""
+        translator = self._translator
+        self._last_piece = began = time.perf_counter()
+        out = translator.feed(piece)
+        is_read = self._client.write(out) if out else True  # type: ignore[union-attr]
+        self._translating += time.perf_counter() - began
+        return (
+            is_read
+            and not translator.is_finished
+            and translator.failure is None
+            and translator.paused_content is None
+        )
 
     async def _continue_if_paused(self) -> None:
         """Where the upstream paused its turn, ask it to go on, and go on with the same reply."""
