@@ -9,36 +9,50 @@ hear within a second.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from api.services.cooldowns.candidates import OpenCircuit as OpenCircuit
 from api.services.cooldowns.circuit import Rules as Rules
 from api.services.cooldowns.circuit import State as State
 from api.services.cooldowns.registry import Cooldowns as Cooldowns
-from api.services.cooldowns.registry import OpenCircuit as OpenCircuit
 from api.services.cooldowns.verdicts import Reason as Reason
 
+if TYPE_CHECKING:
+    from api.services.cooldowns.sharing import ValkeyBoard
+
 _open: dict[asyncio.AbstractEventLoop, Cooldowns] = {}
+_boards: dict[asyncio.AbstractEventLoop, ValkeyBoard] = {}
 
 
 def current() -> Cooldowns:
     """The cooldowns of the running event loop, made on first use as the settings say."""
     loop = asyncio.get_running_loop()
     cooldowns = _open.get(loop)
-    if cooldowns is None:
-        cooldowns = _open[loop] = _make(loop)
-    return cooldowns
+    return cooldowns if cooldowns is not None else _start(loop)
 
 
 async def close() -> None:
     """Let go of the running loop's cooldowns. Called once, when the process stops."""
-    _open.pop(asyncio.get_running_loop(), None)
+    loop = asyncio.get_running_loop()
+    _open.pop(loop, None)
+    board = _boards.pop(loop, None)
+    if board is not None:
+        await board.close()
 
 
-def _make(loop: asyncio.AbstractEventLoop) -> Cooldowns:
+def _start(loop: asyncio.AbstractEventLoop) -> Cooldowns:
     rules = Rules(
         after=settings.COOLDOWN_AFTER,
         seconds=settings.COOLDOWN_SECONDS,
         maximum=max(settings.COOLDOWN_SECONDS, settings.COOLDOWN_MAX),
     )
-    return Cooldowns(rules, loop=loop)
+    cooldowns = _open[loop] = Cooldowns(rules, loop=loop)
+    if settings.VALKEY_URL and rules.after:
+        # Imported here: it takes a tenth of a second that most installations need not spend.
+        from api.services.cooldowns.sharing import ValkeyBoard
+
+        board = _boards[loop] = ValkeyBoard(cooldowns, settings.VALKEY_URL, timeout=settings.VALKEY_TIMEOUT)
+        board.start()
+    return cooldowns

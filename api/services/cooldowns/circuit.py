@@ -53,8 +53,8 @@ class Circuit:
     """One state machine. Begins closed.
 
     `opened_at` and `until` bound the current or last rest. `streak` counts the probes
-    that failed since it was last closed. `episode` names the rest to other processes,
-    and is theirs to set.
+    that failed since it was last closed. `probe_since` is when our own probe was let
+    through; until `held_until` somebody else's is under way.
     """
 
     __slots__ = (
@@ -63,11 +63,11 @@ class Circuit:
         "_changed_at",
         "_failures",
         "_past",
-        "_probe_since",
         "consecutive",
-        "episode",
+        "held_until",
         "is_closed",
         "opened_at",
+        "probe_since",
         "reason",
         "streak",
         "until",
@@ -79,10 +79,10 @@ class Circuit:
         self.opened_at = 0.0
         self.until = 0.0
         self.streak = 0
-        self.episode = ""
+        self.held_until = 0.0
         self.consecutive = 0
         self._changed_at = float("-inf")
-        self._probe_since: float | None = None
+        self.probe_since: float | None = None
         # Calls and failures of the current bucket, and of those before it: (bucket, calls, failures).
         self._bucket = 0.0
         self._calls = 0
@@ -104,7 +104,7 @@ class Circuit:
             return True
         if self.is_resting(now):
             return False
-        self._probe_since = now
+        self.probe_since = now
         return True
 
     def succeed(self, now: float, began: float) -> bool:
@@ -132,11 +132,9 @@ class Circuit:
     ) -> bool:
         """An attempt that began at `began` failed. True: that began a rest, the first or a longer one.
 
-        `retry_after` is what the upstream asked for. `jitter` is a random number from 0 to 1.
+        `verdict` is not NOTHING. `retry_after` is what the upstream asked for. `jitter` is
+        a random number from 0 to 1.
         """
-        if verdict is Verdict.NOTHING:
-            self.abandon(began)
-            return False
         if not rules.after or began < self._changed_at:
             return False
         if not self.is_closed:
@@ -165,10 +163,13 @@ class Circuit:
         self._rest(now, reason, verdict, rules, retry_after, jitter)
         return True
 
-    def abandon(self, began: float) -> None:
-        """An attempt that began at `began` ended without saying anything: another may probe."""
-        if self._probe_since is not None and began >= self._changed_at:
-            self._probe_since = None
+    def abandon(self, began: float) -> bool:
+        """An attempt that began at `began` ended without saying anything. True: now another may probe."""
+        if self.probe_since is None or began < self._changed_at:
+            return False
+        self.probe_since = None
+        self.held_until = 0.0
+        return True
 
     def open(self, now: float, seconds: float, reason: Reason, streak: int) -> None:
         """Begin a rest that somebody else found necessary."""
@@ -177,7 +178,8 @@ class Circuit:
         self.until = now + seconds
         self.reason = reason
         self.streak = streak
-        self._probe_since = None
+        self.probe_since = None
+        self.held_until = 0.0
         self._forget_calls()
 
     def close(self, now: float) -> None:
@@ -186,7 +188,8 @@ class Circuit:
         self._changed_at = now
         self.until = now
         self.streak = 0
-        self._probe_since = None
+        self.probe_since = None
+        self.held_until = 0.0
         self._forget_calls()
 
     def end_rest(self, now: float) -> None:
@@ -195,7 +198,9 @@ class Circuit:
             self.until = min(self.until, now)
 
     def _is_probed(self, now: float) -> bool:
-        return self._probe_since is not None and now - self._probe_since < PROBE_SECONDS
+        if now < self.held_until:
+            return True
+        return self.probe_since is not None and now - self.probe_since < PROBE_SECONDS
 
     def _rest(
         self,

@@ -12,79 +12,32 @@ import logging
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from api.services.attempts import Candidate
-from api.services.cooldowns.circuit import Circuit, Rules, State
+from api.services.cooldowns.candidates import (
+    Board,
+    CandidateCircuit,
+    Key,
+    Names,
+    OpenCircuit,
+    key_of,
+    names_of,
+)
+from api.services.cooldowns.circuit import Rules
 from api.services.cooldowns.verdicts import Reason, Verdict, judge
 from api.services.translation.failures import Failure
 from routing.domain.table import DeploymentRow, RoutingTable
 
 logger = logging.getLogger("patchbay.cooldowns")
 
-_LATENCY_SHARE: Final = 0.2
-"""How much the newest answer weighs in a deployment's moving average."""
-
-_SWEEP_SECONDS: Final = 60.0
-_UNUSED_SECONDS: Final = 600.0
+UNUSED_SECONDS: Final = 600.0
 """A circuit that nobody needed for so long is forgotten, and its deployment's latency with it."""
 
-Key = tuple[int, str | None]
-"""A deployment's id and a credential's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What a circuit is called in logs, in the admin and in metrics. No part of it is secret."""
-
-    provider: str
-    upstream_id: str
-    credential: str | None
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.upstream_id}"
-
-
-class CandidateCircuit(Circuit):
-    """The circuit of one candidate. `resets` is the deployment's counter as it stood at the last verdict."""
-
-    __slots__ = ("failure", "key", "names", "opened_wall", "resets", "until_wall", "used_at")
-
-    def __init__(self, key: Key, names: Names, resets: int) -> None:
-        super().__init__()
-        self.key = key
-        self.names = names
-        self.resets = resets
-        self.failure: str | None = None
-        self.used_at = 0.0
-        # For people to read: no decision depends on the time of day.
-        self.opened_wall = self.until_wall = datetime.fromtimestamp(0, UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCircuit:
-    """A circuit that is not closed, for metrics and the admin. `failure` is the kind of the last one."""
-
-    deployment_id: int
-    names: Names
-    state: State
-    reason: Reason
-    failure: str | None
-    opened_at: datetime
-    until: datetime
-
-
-class Board(Protocol):
-    """Who else is told. Nothing here waits."""
-
-    def opened(self, circuit: CandidateCircuit, seconds: float) -> None: ...
-
-    def closed(self, circuit: CandidateCircuit) -> None: ...
-
-    def reset(self, keys: Sequence[Key]) -> None: ...
+_SWEEP_SECONDS: Final = 60.0
+_LATENCY_SHARE: Final = 0.2
+"""How much the newest answer weighs in a deployment's moving average."""
 
 
 class Cooldowns:
@@ -102,22 +55,18 @@ class Cooldowns:
         clock: Callable[[], float] = time.perf_counter,
         rng: Random | None = None,
     ) -> None:
+        self.rules: Final = rules
+        self.clock: Final = clock
         self.openings: Final[dict[Reason, int]] = dict.fromkeys(Reason, 0)
-        """How many rests began in this process since it started, longer ones after a probe included."""
+        """How many rests began by what this process saw, longer ones after a probe included."""
         self.board: Board | None = None
-        self._rules = rules
         self._loop = loop
-        self._clock = clock
         self._rng = rng or Random()
         self._circuits: dict[Key, CandidateCircuit] = {}
         # Those that are not closed: nearly always none, and then nobody has to look further.
         self._troubled: dict[Key, CandidateCircuit] = {}
         self._latencies: dict[int, float] = {}
         self._next_sweep = clock() + _SWEEP_SECONDS
-
-    @property
-    def rules(self) -> Rules:
-        return self._rules
 
     # Before an attempt.
 
@@ -131,10 +80,10 @@ class Cooldowns:
         if not self._troubled:
             return False
         circuit = self._find_troubled(candidate)
-        return circuit is not None and circuit.is_resting(self._clock())
+        return circuit is not None and circuit.is_resting(self.clock())
 
     def order(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """The same candidates, those that rest last; as they are where none rests."""
+        """The same candidates, those that rest last; the sequence itself where none rests."""
         if not self._troubled:
             return candidates
         resting = [candidate for candidate in candidates if self.is_resting(candidate)]
@@ -151,7 +100,13 @@ class Cooldowns:
         if not self._troubled:
             return True
         circuit = self._find_troubled(candidate)
-        return circuit is None or circuit.admit(self._clock())
+        if circuit is None:
+            return True
+        if not circuit.admit(self.clock()):
+            return False
+        if self.board is not None:
+            self.board.post_state(circuit)
+        return True
 
     # After an attempt.
 
@@ -164,10 +119,8 @@ class Cooldowns:
         latencies = self._latencies
         known = latencies.get(deployment.id)
         latencies[deployment.id] = seconds if known is None else known + (seconds - known) * _LATENCY_SHARE
-        if not self._rules.after:
-            return
-        now = self._clock()
-        circuit = self._circuit(candidate)
+        now = self.clock()
+        circuit = self._circuits.get(key_of(candidate)) or self._add(candidate)
         circuit.used_at = now
         if circuit.succeed(now, now - seconds if began is None else began):
             self._note_closed(circuit, "It answers again")
@@ -182,43 +135,37 @@ class Cooldowns:
         request's deadline was near, running out of it is no failure of the upstream:
         `abandon` it. Without `began`, the attempt is taken to have begun just now.
         """
-        if not self._rules.after:
-            return
         verdict = judge(failure)
-        now = self._clock()
-        if began is None:
-            began = now
-        circuit = self._circuits.get(_key_of(candidate)) if verdict is Verdict.NOTHING else None
-        if circuit is None:
-            if verdict is Verdict.NOTHING:
-                return
-            circuit = self._circuit(candidate)
+        if verdict is Verdict.NOTHING:
+            self.abandon(candidate, began=began)
+            return
+        if not self.rules.after:
+            return
+        now = self.clock()
+        circuit = self._circuits.get(key_of(candidate)) or self._add(candidate)
         circuit.used_at = now
-        is_longer = not circuit.is_closed
-        until = circuit.until
-        circuit.resets = max(circuit.resets, candidate.deployment.cooldown_resets)
+        was_closed, until = circuit.is_closed, circuit.until
         if circuit.fail(
             now,
-            began,
+            now if began is None else began,
             verdict,
-            self._rules,
+            self.rules,
             retry_after=failure.retry_after,
-            jitter=self._rng.random() if verdict is not Verdict.NOTHING else 0.0,
+            jitter=self._rng.random(),
         ):
             circuit.failure = failure.kind.value
-            self._note_opened(circuit, is_longer=is_longer)
-        elif is_longer and circuit.until != until:
-            self._set_wall(circuit, now)
-            if self.board is not None:
-                self.board.opened(circuit, circuit.until - now)
+            circuit.resets = max(circuit.resets, candidate.deployment.cooldown_resets)
+            self._note_rest(circuit, now, is_first=was_closed)
+        elif not was_closed and circuit.until != until:
+            self._tell_rest(circuit, now)
 
     def abandon(self, candidate: Candidate, *, began: float | None = None) -> None:
         """The attempt ended without a verdict: the client hung up, or its deadline came first."""
-        if not self._troubled:
+        circuit = self._troubled.get(key_of(candidate)) if self._troubled else None
+        if circuit is None or not circuit.abandon(self.clock() if began is None else began):
             return
-        circuit = self._troubled.get(_key_of(candidate))
-        if circuit is not None:
-            circuit.abandon(self._clock() if began is None else began)
+        if self.board is not None:
+            self.board.post_state(circuit)
 
     def latencies(self) -> Mapping[int, float]:
         """Deployment id → seconds until the first output, a moving average. Live: do not keep it."""
@@ -228,37 +175,12 @@ class Cooldowns:
 
     def open_circuits(self) -> list[OpenCircuit]:
         """Those that are not closed. Any thread may ask."""
-        now = self._clock()
-        return [
-            OpenCircuit(
-                deployment_id=circuit.key[0],
-                names=circuit.names,
-                state=circuit.state(now),
-                reason=circuit.reason,
-                failure=circuit.failure,
-                opened_at=circuit.opened_wall,
-                until=circuit.until_wall,
-            )
-            for circuit in list(self._troubled.values())
-            if not circuit.is_closed
-        ]
+        now = self.clock()
+        return [circuit.seen(now) for circuit in list(self._troubled.values()) if not circuit.is_closed]
 
     def describe(self) -> list[dict[str, Any]]:
-        """`open_circuits` for a JSON column; times are ISO 8601 in UTC. The same until something happens."""
-        return [
-            {
-                "deployment": circuit.deployment_id,
-                "provider": circuit.names.provider,
-                "upstream_id": circuit.names.upstream_id,
-                "credential": circuit.names.credential,
-                "reason": circuit.reason.value,
-                "failure": circuit.failure,
-                "state": circuit.state.value,
-                "opened_at": circuit.opened_at.isoformat(timespec="seconds"),
-                "until": circuit.until.isoformat(timespec="seconds"),
-            }
-            for circuit in self.open_circuits()
-        ]
+        """`open_circuits` for a JSON column. The same until something happens."""
+        return [circuit.describe() for circuit in self.open_circuits()]
 
     def follow(self, table: RoutingTable) -> None:
         """Take note of a new configuration: for `lookup.subscribe`, in whatever thread that calls.
@@ -266,7 +188,7 @@ class Cooldowns:
         Circuits whose deployment or key is gone, and those that an operator closed, end now.
         """
         asked = {key[0] for key in list(self._troubled)}
-        if not asked:
+        if not asked or self._loop is None or self._loop.is_closed():
             return
         rows = {
             deployment.id: deployment
@@ -274,79 +196,82 @@ class Cooldowns:
             for deployment in model.deployments
             if deployment.id in asked
         }
-        if self._loop is None:
-            self.compare(rows)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.compare, rows)
+        self._loop.call_soon_threadsafe(self.compare, asked, rows)
 
-    def compare(self, rows: Mapping[int, DeploymentRow]) -> None:
-        """Compare the troubled circuits with the rows of their deployments."""
+    def compare(self, asked: set[int], rows: Mapping[int, DeploymentRow]) -> None:
+        """Compare the troubled circuits of the deployments `asked` with the rows that there are of them."""
         for key, circuit in list(self._troubled.items()):
+            if key[0] not in asked:
+                continue
             row = rows.get(key[0])
             if row is None or not _has_key(row, key[1]):
                 self._forget(circuit)
+                if self.board is not None:
+                    self.board.post_state(circuit)
             elif row.cooldown_resets > circuit.resets:
                 self._reset(circuit, row.cooldown_resets)
 
-    # What other processes found.
+    # What others found: other processes, and health checks.
 
     def find(self, key: Key) -> CandidateCircuit | None:
         return self._circuits.get(key)
-
-    def troubled(self) -> list[CandidateCircuit]:
-        return list(self._troubled.values())
 
     def adopt(
         self,
         key: Key,
         names: Names,
         *,
-        resets: int,
         seconds: float,
         reason: Reason,
         failure: str | None,
         streak: int,
+        resets: int,
         episode: str,
-    ) -> None:
-        """Another process began a rest that goes on for `seconds` (0: it is over, and a probe is wanted)."""
-        if not self._rules.after:
-            return
+    ) -> CandidateCircuit:
+        """Another process began a rest that goes on for `seconds`; 0: it is over, and a probe is wanted."""
         circuit = self._circuits.get(key)
         if circuit is None:
             circuit = self._circuits[key] = CandidateCircuit(key, names, resets)
-        now = self._clock()
+        now = self.clock()
         circuit.open(now, seconds, reason, streak)
         circuit.used_at = now
         circuit.resets = max(circuit.resets, resets)
         circuit.failure = failure
         circuit.episode = episode
+        circuit.note_times(now)
         self._troubled[key] = circuit
-        self._set_wall(circuit, now)
-        logger.debug("%s: rests too, as another worker found.", circuit.names)
+        logger.debug("%s rests, as another worker found.", names, extra={"fields": circuit.log_fields()})
+        return circuit
 
     def close(self, circuit: CandidateCircuit) -> None:
         """Another process closed it."""
-        circuit.close(self._clock())
+        circuit.close(self.clock())
         self._troubled.pop(circuit.key, None)
-        logger.debug("%s: serves again, as another worker found.", circuit.names)
+        logger.debug(
+            "%s serves again, as another worker found.",
+            circuit.names,
+            extra={"fields": circuit.log_fields()},
+        )
+
+    def end_rest(self, circuit: CandidateCircuit) -> None:
+        """Let the next request probe, though the rest is not over."""
+        now = self.clock()
+        if not circuit.is_closed and now < circuit.until:
+            circuit.end_rest(now)
+            circuit.note_times(now)
+            if self.board is not None:
+                self.board.post_rest(circuit, is_shorter=True)
 
     # Within.
 
-    def _circuit(self, candidate: Candidate) -> CandidateCircuit:
-        deployment, credential = candidate.deployment, candidate.credential
-        key = (deployment.id, credential.id if credential is not None else None)
-        circuit = self._circuits.get(key)
-        if circuit is None:
-            names = Names(
-                deployment.provider.name,
-                deployment.upstream_id,
-                credential.label if credential is not None else None,
-            )
-            circuit = self._circuits[key] = CandidateCircuit(key, names, deployment.cooldown_resets)
+    def _add(self, candidate: Candidate) -> CandidateCircuit:
+        key = key_of(candidate)
+        circuit = CandidateCircuit(key, names_of(candidate), candidate.deployment.cooldown_resets)
+        self._circuits[key] = circuit
         return circuit
 
     def _find_troubled(self, candidate: Candidate) -> CandidateCircuit | None:
-        circuit = self._troubled.get(_key_of(candidate))
+        circuit = self._troubled.get(key_of(candidate))
         if circuit is not None and candidate.deployment.cooldown_resets > circuit.resets:
             self._reset(circuit, candidate.deployment.cooldown_resets)
             return None
@@ -354,67 +279,46 @@ class Cooldowns:
 
     def _reset(self, circuit: CandidateCircuit, resets: int) -> None:
         circuit.resets = resets
-        circuit.close(self._clock())
-        self._note_closed(circuit, "An operator ended it")
-        if self.board is not None:
-            self.board.reset([circuit.key])
+        circuit.close(self.clock())
+        self._note_closed(circuit, "An operator ended its rest")
 
     def _forget(self, circuit: CandidateCircuit) -> None:
-        circuit.close(self._clock())
+        circuit.close(self.clock())
         self._circuits.pop(circuit.key, None)
         self._troubled.pop(circuit.key, None)
 
-    def _note_opened(self, circuit: CandidateCircuit, *, is_longer: bool) -> None:
-        now = self._clock()
+    def _note_rest(self, circuit: CandidateCircuit, now: float, *, is_first: bool) -> None:
         self._troubled[circuit.key] = circuit
-        self._set_wall(circuit, now)
         self.openings[circuit.reason] += 1
-        seconds = circuit.until - now
         logger.log(
-            logging.INFO if is_longer else logging.WARNING,
-            "%s rests on: a probe failed." if is_longer else "%s rests: other candidates go first.",
+            logging.WARNING if is_first else logging.INFO,
+            "%s rests: other candidates go first." if is_first else "%s rests on: its probe failed.",
             circuit.names,
-            extra={"fields": _log_fields(circuit) | {"seconds": round(seconds, 1)}},
+            extra={"fields": circuit.log_fields() | {"seconds": round(circuit.until - now, 1)}},
         )
+        self._tell_rest(circuit, now)
+
+    def _tell_rest(self, circuit: CandidateCircuit, now: float) -> None:
+        circuit.note_times(now)
         if self.board is not None:
-            self.board.opened(circuit, seconds)
+            self.board.post_rest(circuit)
 
     def _note_closed(self, circuit: CandidateCircuit, why: str) -> None:
         self._troubled.pop(circuit.key, None)
-        logger.info("%s serves again. %s.", circuit.names, why, extra={"fields": _log_fields(circuit)})
+        logger.info("%s serves again. %s.", circuit.names, why, extra={"fields": circuit.log_fields()})
         if self.board is not None:
-            self.board.closed(circuit)
-
-    def _set_wall(self, circuit: CandidateCircuit, now: float) -> None:
-        wall = datetime.now(UTC)
-        circuit.opened_wall = wall - timedelta(seconds=now - circuit.opened_at)
-        circuit.until_wall = wall + timedelta(seconds=circuit.until - now)
+            self.board.post_state(circuit)
 
     def _sweep(self, now: float) -> None:
         """Forget what nobody needs any more, so that memory follows the traffic and not the history."""
         self._next_sweep = now + _SWEEP_SECONDS
         for circuit in list(self._circuits.values()):
-            if max(circuit.used_at, circuit.until) + _UNUSED_SECONDS < now:
+            if max(circuit.used_at, circuit.until) + UNUSED_SECONDS < now:
                 self._forget(circuit)
         used = {key[0] for key in self._circuits}
         for deployment_id in [known for known in self._latencies if known not in used]:
             del self._latencies[deployment_id]
 
 
-def _key_of(candidate: Candidate) -> Key:
-    credential = candidate.credential
-    return candidate.deployment.id, credential.id if credential is not None else None
-
-
 def _has_key(row: DeploymentRow, credential_id: str | None) -> bool:
     return credential_id is None or any(key.id == credential_id for key in row.provider.credentials)
-
-
-def _log_fields(circuit: CandidateCircuit) -> dict[str, Any]:
-    fields = {
-        "deployment": str(circuit.names),
-        "credential": circuit.names.credential,
-        "reason": circuit.reason.value,
-        "failure": circuit.failure,
-    }
-    return {name: value for name, value in fields.items() if value is not None}

@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-from valkey.asyncio import Valkey
-from valkey.asyncio.retry import Retry
-from valkey.backoff import NoBackoff
-from valkey.exceptions import ConnectionError as ValkeyConnectionError
+
+from api.services.valkey_client import open_client
 
 logger = logging.getLogger("patchbay.limits")
 
@@ -67,17 +65,8 @@ class Line:
         self._slot_life = round(slot_life * 1_000_000)
         self._on_back = on_back
         self._clock = clock
-        # A connection that the server closed while it was idle is no reason to call it away.
-        self._client: Valkey = Valkey.from_url(
-            url,
-            # The time is kept in `_send`. valkey-py would keep it with `asyncio.wait_for`, which in
-            # Python 3.11 loses cancellations: https://github.com/python/cpython/issues/86296
-            socket_timeout=None,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1, (ValkeyConnectionError,)),
-            retry_on_error=[ValkeyConnectionError],
-            client_name="patchbay",
-        )
+        # The time is kept in `_send`.
+        self._client = open_client(url, connect_timeout=timeout)
         self._script = self._client.register_script(_SCRIPT)
         self._waiting: deque[Operation] = deque()
         self._has_work = asyncio.Event()
