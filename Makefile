@@ -7,7 +7,7 @@ MANAGE := $(BIN)/python manage.py
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --fork-strategy fewest --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz lock audit demo-upstream bench clean
+.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz chaos soak lock audit demo-upstream bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ matrix: setup ## Rewrite docs/translation.md from the golden cases
 
 fuzz: setup ## Send odd requests for FUZZ_SECONDS (300); FUZZ_SEED repeats a run
 	@$(BIN)/python -m tests.fuzz
+
+chaos: setup ## Every fault in every form, and docs/reliability.md's tables anew (15 minutes)
+	@$(BIN)/python -m tests.chaos
+
+soak: setup ## Steady load for SOAK_SECONDS (600): does memory stay where it was?
+	@$(BIN)/python -m tests.chaos.soak
 
 lock: ## Make all lock files anew from requirements*.in and package.json (needs uv and npm)
 	@$(UV_COMPILE) requirements.in -o requirements-prod.txt

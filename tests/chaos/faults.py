@@ -106,6 +106,8 @@ _INVALID: Final = frozenset({"upstream_invalid_response"})
 _CUT_OFF: Final = frozenset(
     {"upstream_stream_interrupted", "upstream_invalid_response", "upstream_unavailable"}
 )
+# A relay hands on the upstream's own error object, which may have no code.
+_LIMITED: Final = frozenset({"rate_limit_exceeded", "status 429"})
 _SILENT: Final = frozenset(
     {
         "upstream_headers_timeout",
@@ -171,17 +173,17 @@ FAULTS: Final = (
     Fault("redirect to itself", _INVALID | _UNAVAILABLE | {"status 500"}, _same(Redirect("/"))),
     Fault("interim answers first", script=_same(Answer() + Interim(103, times=3)), is_harmless=True),
     # Refusals.
-    Fault("429 to all", frozenset({"rate_limit_exceeded"}), _status(429)),
+    Fault("429 to all", _LIMITED, _status(429)),
     Fault(
         "429 to all, come back in a minute",
-        frozenset({"rate_limit_exceeded"}),
+        _LIMITED,
         _status(429, {"retry-after": "60"}),
     ),
     Fault("529 to all", frozenset({"overloaded"}), _status(529)),
-    Fault("503 to all", frozenset({"overloaded", "status 503"}), _status(503)),
+    Fault("503 to all", frozenset({"overloaded", "status 503", "status 500"}), _status(503)),
     Fault("500 to all", frozenset({"status 500"}), _status(500)),
-    Fault("408 to all", frozenset({"upstream_timeout", "status 408"}), _status(408)),
-    Fault("409 to all", frozenset({"conflict"}), _status(409)),
+    Fault("408 to all", frozenset({"upstream_timeout", "status 408", "status 500"}), _status(408)),
+    Fault("409 to all", frozenset({"conflict", "status 409", "status 500"}), _status(409)),
     Fault("401 to all", frozenset({"upstream_authentication_error"}), _status(401)),
     Fault("error event instead of output", frozenset({"overloaded", "status 500"}), _error_event),
     # Once in a while: what a retry is for.
