@@ -66,9 +66,9 @@ def _check_triggers(using: str) -> list[CheckMessage]:
 
 
 def _check_secrets(using: str) -> list[CheckMessage]:
-    from routing.lookup.building import build_table
+    from routing.lookup.state import read_state
 
-    _, table = build_table(using)
+    table = read_state(using).table
     return [
         Warning(problem, hint="The provider works without it, with its other keys if any.", id="routing.W001")
         for problem in table.problems

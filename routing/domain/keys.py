@@ -6,10 +6,10 @@ Knows no database and no clock: whether a key is still valid is asked with the t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NoReturn, final
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, final
 
 from routing.domain.limits import Limit, Scope
 
@@ -103,6 +103,26 @@ def limit_scopes(*, key_id: int, prefix: str, key_limit: Limit, team: TeamRow | 
     return tuple(scopes)
 
 
+# A key as it lies in a ring until somebody uses it: id, prefix, team's id, owner, owner's id, allowed,
+# expires_at, the three numbers of its limit, is_enabled, is_revoked, is_replaced. A plain tuple of
+# plain values: fifty thousand of them are made quickly, and the garbage collector forgets them.
+StoredKey: TypeAlias = tuple[
+    int,
+    str,
+    int | None,
+    str,
+    int | None,
+    frozenset[str] | None,
+    float | None,
+    int | None,
+    int | None,
+    int | None,
+    bool,
+    bool,
+    bool,
+]
+
+
 @final
 class KeyRing:
     """Finds the row of a secret by its digest.
@@ -112,11 +132,21 @@ class KeyRing:
     (none was made yet, or it cannot be decrypted) no secret is known.
     """
 
-    __slots__ = ("_pepper", "_rows")
+    __slots__ = ("_digests", "_pepper", "_rows", "_teams")
 
-    def __init__(self, *, pepper: bytes = b"", rows: Mapping[bytes, KeyRow] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        pepper: bytes = b"",
+        rows: Mapping[bytes, KeyRow] | None = None,
+        teams: Mapping[int, TeamRow] | None = None,
+    ) -> None:
         self._pepper = pepper
-        self._rows: Mapping[bytes, KeyRow] = rows if rows is not None else {}
+        self._teams: Mapping[int, TeamRow] = teams if teams is not None else {}
+        self._rows: dict[bytes, KeyRow | StoredKey] = dict(rows) if rows is not None else {}
+        self._digests: dict[int, tuple[bytes, ...]] = {}
+        for digest, row in self._rows.items():
+            self._digests[_id(row)] = (*self._digests.get(_id(row), ()), digest)
 
     def __repr__(self) -> str:
         return f"<KeyRing: {len(self._rows)} secrets>"
@@ -127,6 +157,15 @@ class KeyRing:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a KeyRing is not pickled")
 
+    @property
+    def key_count(self) -> int:
+        """How many keys there are; a key that was replaced and still works has two secrets."""
+        return len(self._digests)
+
+    @property
+    def teams(self) -> Mapping[int, TeamRow]:
+        return self._teams
+
     def digest(self, secret: str) -> bytes:
         """What `secret` is stored as; empty where nothing could match."""
         if not self._pepper or len(secret) > _LONGEST_SECRET:
@@ -134,7 +173,66 @@ class KeyRing:
         return digest_secret(secret, self._pepper)
 
     def find(self, digest: bytes) -> KeyRow | None:
-        return self._rows.get(digest)
+        row = self._rows.get(digest)
+        if isinstance(row, tuple):
+            row = self._rows[digest] = _unpacked(row, self._teams)
+        return row
+
+    def amended(
+        self,
+        entries: Iterable[tuple[bytes, StoredKey]],
+        *,
+        gone: Iterable[int] = (),
+        teams: Mapping[int, TeamRow] | None = None,
+    ) -> KeyRing:
+        """Another ring: without the secrets of the keys in `gone`, with those in `entries`.
+
+        The keys of a team that changed must be among `entries`: rows name their team.
+        """
+        ring = KeyRing(pepper=self._pepper, teams=teams if teams is not None else self._teams)
+        rows, digests = ring._rows, ring._digests
+        rows.update(self._rows)
+        digests.update(self._digests)
+        for key_id in gone:
+            for digest in digests.pop(key_id, ()):
+                rows.pop(digest, None)
+        for digest, row in entries:
+            holder = rows.get(digest)
+            if holder is not None and _id(holder) != row[0]:
+                # The database holds a secret once: whoever had this one is there no more.
+                for other in digests.pop(_id(holder), ()):
+                    rows.pop(other, None)
+            rows[digest] = row
+            digests[row[0]] = (*digests.get(row[0], ()), digest)
+        return ring
+
+
+def _id(row: KeyRow | StoredKey) -> int:
+    return row[0] if isinstance(row, tuple) else row.id
+
+
+def _unpacked(stored: StoredKey, teams: Mapping[int, TeamRow]) -> KeyRow:
+    key_id, prefix, team_id, owner, owner_id, allowed, expires_at = stored[:7]
+    requests, tokens, concurrent, enabled, revoked, replaced = stored[7:]
+    limit = Limit(requests, tokens, concurrent)
+    team = None
+    if team_id is not None:
+        # Without its team a key would be free of the team's limits.
+        team = teams.get(team_id) or TeamRow(team_id, "", is_enabled=False)
+    return KeyRow(
+        id=key_id,
+        prefix=prefix,
+        team=team,
+        owner=owner,
+        owner_id=owner_id,
+        allowed=allowed,
+        expires_at=expires_at,
+        limit=limit,
+        is_enabled=enabled,
+        is_revoked=revoked,
+        is_replaced=replaced,
+        scopes=limit_scopes(key_id=key_id, prefix=prefix, key_limit=limit, team=team),
+    )
 
 
 def digest_secret(secret: str, pepper: bytes) -> bytes:

@@ -10,7 +10,7 @@ import difflib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -22,6 +22,10 @@ from routing.domain.names import MAX_NAME_LENGTH, normalise
 from routing.domain.secrets import Secret as Secret
 
 _UNLIMITED: Final = Limit()
+
+
+def _go_on() -> None:
+    """The pause of who need not make any."""
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -220,7 +224,9 @@ class RoutingTable:
         built_at: float = 0.0,
         problems: Sequence[str] = (),
         keys: KeyRing | None = None,
+        pause: Callable[[], object] = _go_on,
     ) -> None:
+        """`pause` is called for each model now and then: ten thousand take a while."""
         self.version: Final = version
         self.models: Final = tuple(models)
         self.aliases: Final = tuple(aliases)
@@ -230,9 +236,10 @@ class RoutingTable:
         self._keys: Final = keys if keys is not None else KeyRing()
 
         enabled = {model.public_id: model for model in self.models if model.is_enabled}
-        self._exact: Final[dict[str, Resolution]] = {
-            public_id: Resolution(model) for public_id, model in enabled.items()
-        }
+        self._exact: Final[dict[str, Resolution]] = {}
+        for public_id, model in enabled.items():
+            self._exact[public_id] = Resolution(model)
+            pause()
         for alias in self.aliases:
             if alias.model_id in enabled:
                 self._exact.setdefault(alias.name, Resolution(enabled[alias.model_id], alias))
@@ -240,11 +247,15 @@ class RoutingTable:
         self._loose: Final[dict[str, Resolution]] = {}
         for name, resolution in self._exact.items():
             self._loose.setdefault(normalise(name), resolution)
+            pause()
 
         self._everything: Final = _Offer(
-            _entry(name, resolution)
-            for name, resolution in self._exact.items()
-            if (resolution.alias.is_listed if resolution.alias else resolution.model.is_listed)
+            (
+                _entry(name, resolution)
+                for name, resolution in self._exact.items()
+                if (resolution.alias.is_listed if resolution.alias else resolution.model.is_listed)
+            ),
+            pause,
         )
         # What keys of one scope see is worked out once; scopes are few, but not surely.
         self._offers: Final[OrderedDict[frozenset[str], _Offer]] = OrderedDict()
@@ -254,6 +265,16 @@ class RoutingTable:
         return (
             f"<RoutingTable version {self.version}: {len(self.models)} models, {len(self.aliases)} aliases>"
         )
+
+    def with_keys(
+        self, keys: KeyRing, *, version: int, built_at: float, problems: Sequence[str]
+    ) -> RoutingTable:
+        """The same catalog, the very same objects, with other keys."""
+        changed = {"_keys": keys, "version": version, "built_at": built_at, "problems": tuple(problems)}
+        table = object.__new__(RoutingTable)
+        for name in RoutingTable.__slots__:
+            setattr(table, name, changed[name] if name in changed else getattr(self, name))
+        return table
 
     def resolve(self, name: str) -> Resolution | None:
         """What `name` means: as it stands, else without regard to case and spaces."""
@@ -323,9 +344,9 @@ class _Offer:
 
     __slots__ = ("entries", "suggestions")
 
-    def __init__(self, entries: Iterable[ListedModel]) -> None:
+    def __init__(self, entries: Iterable[ListedModel], pause: Callable[[], object] = _go_on) -> None:
         self.entries: Final = tuple(entries)
-        self.suggestions: Final = _Suggestions(entry.id for entry in self.entries)
+        self.suggestions: Final = _Suggestions((entry.id for entry in self.entries), pause)
 
 
 class _Suggestions:
@@ -336,9 +357,12 @@ class _Suggestions:
     # Comparing letter by letter costs some microseconds a name.
     COMPARED_AT_MOST: Final = 200
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], pause: Callable[[], object]) -> None:
         self._names = {normalise(name): name for name in names}
-        self._words = [(folded, _words(folded)) for folded in self._names]
+        self._words: list[tuple[str, frozenset[str]]] = []
+        for folded in self._names:
+            self._words.append((folded, _words(folded)))
+            pause()
 
     def closest(self, name: str, n: int) -> tuple[str, ...]:
         asked = normalise(name[:MAX_NAME_LENGTH])

@@ -1,23 +1,19 @@
-"""Reads the configuration's rows and builds a `RoutingTable` from them.
+"""Reads the catalog's rows and builds what requests see of them.
 
 Owns what a row leaves open: the environment's key and address, the demo model, a key
-that cannot be read. No row, however odd, keeps the table from being built: it is left
-out, and `RoutingTable.problems` says so.
+that cannot be read. No row, however odd, keeps the catalog from being built: it is left
+out, and the problems say so.
 """
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import OperationalError, connections, transaction
 from django.db.models import Model
 
 from routing.domain.capabilities import problem_with_overrides
@@ -31,15 +27,14 @@ from routing.domain.table import (
     DeploymentRow,
     ModelRow,
     ProviderRow,
-    RoutingTable,
     Secret,
 )
 from routing.lookup.fallbacks import build_fallbacks, problems_with_fallbacks
-from routing.lookup.keys import StoredKeys, build_keyring, read_keys
+from routing.lookup.moment import read_rows
+from routing.lookup.pace import Pause, paced
 from routing.lookup.sources import UnusableSecret, read_header, read_key
 from routing.models import (
     Alias,
-    ConfigVersion,
     Credential,
     Deployment,
     FallbackModel,
@@ -53,75 +48,9 @@ DEMO_UPSTREAM_ID = "demo-1"
 
 
 @dataclass(frozen=True, slots=True)
-class VersionStamp:
-    """What tells one state of the configuration from another."""
+class CatalogRows:
+    """The catalog as the database holds it."""
 
-    version: int
-    changed_at: datetime
-
-
-class NotMigrated(OperationalError):
-    """There are tables and no version: the first migration is under way, or was cut off."""
-
-    def __init__(self) -> None:
-        super().__init__("the configuration has no version yet: `python manage.py migrate` has not ended")
-
-
-def read_version(using: str) -> VersionStamp:
-    """The version that is committed now. One indexed row. Raises `DatabaseError`."""
-    row = ConfigVersion.objects.using(using).values_list("version", "changed_at").filter(id=1).first()
-    if row is None:
-        raise NotMigrated
-    return VersionStamp(*row)
-
-
-def build_table(using: str) -> tuple[VersionStamp, RoutingTable]:
-    """The configuration as it is committed now, read at one moment by a fixed number of queries."""
-    with _one_moment(using):
-        stamp = read_version(using)
-        rows = _Rows(
-            providers=_all(Provider, using),
-            credentials=_all(Credential, using),
-            headers=_all(ProviderHeader, using),
-            models=_all(ServedModel, using),
-            deployments=_all(Deployment, using),
-            aliases=_all(Alias, using),
-            fallbacks=_all(FallbackModel, using),
-            keys=read_keys(using),
-        )
-    return stamp, _Builder(rows).build(stamp.version)
-
-
-@contextmanager
-def _one_moment(using: str) -> Iterator[None]:
-    """All reads inside see the same state, and none waits for a writer."""
-    connection = connections[using]
-    if connection.in_atomic_block:
-        yield  # Somebody's transaction: it sees what it has written, and we with it.
-    elif connection.vendor == "sqlite":
-        # atomic() would take the write lock (transaction_mode is IMMEDIATE).
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN DEFERRED")
-            try:
-                yield
-            finally:
-                cursor.execute("ROLLBACK")
-    else:
-        with transaction.atomic(using=using):
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield
-
-
-AnyModel = TypeVar("AnyModel", bound=Model)
-
-
-def _all(model: type[AnyModel], using: str) -> list[AnyModel]:
-    return list(model._default_manager.using(using).order_by("id"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
     providers: list[Provider]
     credentials: list[Credential]
     headers: list[ProviderHeader]
@@ -129,15 +58,52 @@ class _Rows:
     deployments: list[Deployment]
     aliases: list[Alias]
     fallbacks: list[FallbackModel]
-    keys: StoredKeys
+
+    @property
+    def public_ids(self) -> dict[int, str]:
+        return {model.pk: model.public_id for model in self.models}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What can be asked for, and what is wrong with it."""
+
+    models: tuple[ModelRow, ...]
+    aliases: tuple[AliasRow, ...]
+    providers: tuple[ProviderRow, ...]
+    problems: tuple[str, ...]
+
+
+def read_catalog(using: str, pause: Pause) -> CatalogRows:
+    return CatalogRows(
+        providers=_all(Provider, using, pause),
+        credentials=_all(Credential, using, pause),
+        headers=_all(ProviderHeader, using, pause),
+        models=_all(ServedModel, using, pause),
+        deployments=_all(Deployment, using, pause),
+        aliases=_all(Alias, using, pause),
+        fallbacks=_all(FallbackModel, using, pause),
+    )
+
+
+def build_catalog(rows: CatalogRows, pause: Pause) -> Catalog:
+    return _Builder(rows, pause).build()
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+def _all(model: type[AnyModel], using: str, pause: Pause) -> list[AnyModel]:
+    return read_rows(model._default_manager.using(using).order_by("id"), pause)
 
 
 class _Builder:
-    def __init__(self, rows: _Rows) -> None:
+    def __init__(self, rows: CatalogRows, pause: Pause) -> None:
         self._rows = rows
+        self._pause = pause
         self._problems: list[str] = []
 
-    def build(self, version: int) -> RoutingTable:
+    def build(self) -> Catalog:
         providers = self._providers()
         models = self._models({provider.id: provider for provider in providers})
         aliases = self._aliases({model.id: model for model in models})
@@ -147,19 +113,7 @@ class _Builder:
             taken = {normalise(name) for name in (*(m.public_id for m in models), *(a.name for a in aliases))}
             if DEMO_MODEL not in taken:
                 models.append(_demo_model(demo_provider))
-        return RoutingTable(
-            version=version,
-            models=models,
-            aliases=aliases,
-            providers=providers,
-            built_at=time.time(),
-            problems=self._problems,
-            keys=build_keyring(
-                self._rows.keys,
-                {model.pk: model.public_id for model in self._rows.models},
-                self._problems.append,
-            ),
-        )
+        return Catalog(tuple(models), tuple(aliases), tuple(providers), tuple(self._problems))
 
     def _providers(self) -> list[ProviderRow]:
         credentials = _grouped(self._rows.credentials, "provider_id")
@@ -222,7 +176,7 @@ class _Builder:
 
     def _models(self, providers: dict[int, ProviderRow]) -> list[ModelRow]:
         deployments = _grouped(self._rows.deployments, "model_id")
-        public_ids = {model.pk: model.public_id for model in self._rows.models}
+        public_ids = self._rows.public_ids
         fallbacks = build_fallbacks(self._rows.fallbacks, public_ids)
         self._problems += problems_with_fallbacks(fallbacks, public_ids)
         return [
@@ -260,7 +214,7 @@ class _Builder:
                     if deployment.provider_id in providers
                 ),
             )
-            for model in self._rows.models
+            for model in paced(self._rows.models, self._pause)
         ]
 
     def _balancing(self, model: ServedModel) -> Balancing:
@@ -286,7 +240,7 @@ class _Builder:
                 is_listed=alias.is_listed,
                 note=alias.note,
             )
-            for alias in self._rows.aliases
+            for alias in paced(self._rows.aliases, self._pause)
             if alias.model_id in models
         ]
 

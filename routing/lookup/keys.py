@@ -1,6 +1,7 @@
 """Reads client keys and builds the ring that requests find them in.
 
-Made for many: columns instead of model instances, equal scopes shared, four queries in all.
+Made for many: columns instead of model instances, equal scopes shared, a fixed number of
+queries; and a few keys can be read again without the others.
 """
 
 from __future__ import annotations
@@ -8,17 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from routing import crypto
-from routing.domain.keys import PEPPER_BYTES, KeyRing, KeyRow, TeamRow, limit_scopes
-from routing.domain.limits import Limit
+from routing.domain.keys import PEPPER_BYTES, KeyRing, StoredKey, TeamRow
+from routing.lookup.moment import read_rows
+from routing.lookup.pace import Pause, paced
 from routing.models import ApiKey, KeyPepper, Team
 
-_COLUMNS = (
+_COLUMNS: Final = (
     "id",
     "prefix",
     "digest",
@@ -35,6 +37,8 @@ _COLUMNS = (
     "is_enabled",
     "revoked_at",
 )
+# SQLite takes 999 parameters in one statement, PostgreSQL more.
+_IDS_AT_ONCE: Final = 500
 
 
 class UnusablePepper(Exception):
@@ -43,22 +47,72 @@ class UnusablePepper(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredKeys:
-    """What the database holds of keys, as it was read."""
+    """Keys as the database holds them: all, or some."""
 
-    encrypted_pepper: str | None
-    teams: list[Team]
     keys: list[tuple[Any, ...]]
     allowed: list[tuple[int, int]]
 
 
-def read_keys(using: str) -> StoredKeys:
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The ring in force, and what is wrong with it."""
+
+    ring: KeyRing
+    problems: tuple[str, ...] = ()
+
+
+def read_all_keys(using: str, pause: Pause) -> StoredKeys:
     through = ApiKey.allowed_models.through._default_manager.using(using)
     return StoredKeys(
-        encrypted_pepper=KeyPepper.objects.using(using).values_list("encrypted_pepper", flat=True).first(),
-        teams=list(Team.objects.using(using).order_by("id")),
-        keys=list(ApiKey.objects.using(using).order_by("id").values_list(*_COLUMNS)),
-        allowed=list(through.values_list("apikey_id", "servedmodel_id")),
+        keys=read_rows(ApiKey.objects.using(using).order_by("id").values_list(*_COLUMNS), pause),
+        allowed=read_rows(through.order_by().values_list("apikey_id", "servedmodel_id"), pause),
     )
+
+
+def read_some_keys(using: str, ids: Collection[int], pause: Pause) -> StoredKeys:
+    """Those of `ids` that there still are."""
+    through = ApiKey.allowed_models.through._default_manager.using(using)
+    found = StoredKeys([], [])
+    for some in _portions(ids):
+        keys = ApiKey.objects.using(using).filter(pk__in=some).order_by("id").values_list(*_COLUMNS)
+        found.keys.extend(read_rows(keys, pause))
+        allowed = through.filter(apikey_id__in=some).order_by().values_list("apikey_id", "servedmodel_id")
+        found.allowed.extend(read_rows(allowed, pause))
+    return found
+
+
+def read_teams(using: str) -> dict[int, TeamRow]:
+    return {
+        team.pk: TeamRow(id=team.pk, name=team.name, is_enabled=team.is_enabled, limit=team.limit)
+        for team in Team.objects.using(using).order_by("id")
+    }
+
+
+def read_pepper(using: str) -> str | None:
+    """The pepper as it is stored: encrypted. None before the first key was issued."""
+    return KeyPepper.objects.using(using).values_list("encrypted_pepper", flat=True).first()
+
+
+def find_keys_of_teams(using: str, teams: Collection[int], at_most: int) -> set[int]:
+    found: set[int] = set()
+    for some in _portions(teams):
+        keys = ApiKey.objects.using(using).filter(team_id__in=some).order_by().values_list("id", flat=True)
+        found.update(keys[:at_most])
+    return found
+
+
+def find_keys_of_models(using: str, models: Collection[int], at_most: int) -> set[int]:
+    """The keys whose scope names one of these models."""
+    through = ApiKey.allowed_models.through._default_manager.using(using)
+    found: set[int] = set()
+    for some in _portions(models):
+        keys = through.filter(servedmodel_id__in=some).order_by().values_list("apikey_id", flat=True)
+        found.update(keys[:at_most])
+    return found
+
+
+def count_keys(using: str) -> int:
+    return ApiKey.objects.using(using).count()
 
 
 def decrypt_pepper(encrypted: str) -> bytes:
@@ -78,23 +132,45 @@ def decrypt_pepper(encrypted: str) -> bytes:
     return pepper
 
 
-def build_keyring(
-    stored: StoredKeys, public_ids: Mapping[int, str], report: Callable[[str], object]
-) -> KeyRing:
-    """The ring of `stored`. Without a usable pepper it knows no secret, and `report` is told."""
+def build_keys(
+    stored: StoredKeys,
+    *,
+    encrypted_pepper: str | None,
+    teams: Mapping[int, TeamRow],
+    public_ids: Mapping[int, str],
+    pause: Pause,
+) -> Keys:
+    """The ring of all keys. Without a usable pepper it knows no secret, and `problems` says so."""
     pepper = b""
-    if stored.encrypted_pepper is not None:
+    problems: tuple[str, ...] = ()
+    if encrypted_pepper is not None:
         try:
-            pepper = decrypt_pepper(stored.encrypted_pepper)
+            pepper = decrypt_pepper(encrypted_pepper)
         except UnusablePepper as problem:
-            report(f"All issued API keys are refused: the value that their digests depend on {problem}.")
-    teams = {
-        team.pk: TeamRow(id=team.pk, name=team.name, is_enabled=team.is_enabled, limit=team.limit)
-        for team in stored.teams
-    }
+            problems = (
+                f"All issued API keys are refused: the value that their digests depend on {problem}.",
+            )
+    ring = KeyRing(pepper=pepper, teams=teams)
+    return Keys(ring.amended(paced(_entries(stored, public_ids), pause)), problems)
+
+
+def amend_keys(
+    keys: Keys,
+    stored: StoredKeys,
+    *,
+    ids: Collection[int],
+    teams: Mapping[int, TeamRow],
+    public_ids: Mapping[int, str],
+    pause: Pause,
+) -> Keys:
+    """`keys` with `ids` as they are in `stored` now: changed, new or gone."""
+    entries = paced(_entries(stored, public_ids), pause)
+    return Keys(keys.ring.amended(entries, gone=ids, teams=teams), keys.problems)
+
+
+def _entries(stored: StoredKeys, public_ids: Mapping[int, str]) -> Iterator[tuple[bytes, StoredKey]]:
     scopes = _Scopes(stored.allowed, public_ids)
-    unlimited = Limit()
-    rows: dict[bytes, KeyRow] = {}
+    owners: dict[str, str] = {}
     for (
         key_id,
         prefix,
@@ -106,38 +182,30 @@ def build_keyring(
         team_id,
         is_restricted,
         expires_at,
-        requests_per_minute,
-        tokens_per_minute,
-        max_concurrent,
+        requests,
+        tokens,
+        concurrent,
         is_enabled,
         revoked_at,
     ) in stored.keys:
-        team = teams[team_id] if team_id is not None else None
-        limit = unlimited
-        if requests_per_minute is not None or tokens_per_minute is not None or max_concurrent is not None:
-            limit = Limit(requests_per_minute, tokens_per_minute, max_concurrent)
+        name = owners.setdefault(owner, owner) if owner else ""
+        allowed = scopes.of(key_id, is_restricted)
         ends = _seconds(expires_at)
-        fields: dict[str, Any] = {
-            "id": key_id,
-            "prefix": prefix,
-            "team": team,
-            "owner": owner or "",
-            "owner_id": owner_id,
-            "allowed": scopes.of(key_id, is_restricted),
-            "limit": limit,
-            "is_enabled": is_enabled,
-            "is_revoked": revoked_at is not None,
-            "scopes": limit_scopes(key_id=key_id, prefix=prefix, key_limit=limit, team=team),
-        }
-        rows[bytes.fromhex(digest)] = KeyRow(expires_at=ends, **fields)
+        start = (key_id, prefix, team_id, name, owner_id, allowed)
+        state = (requests, tokens, concurrent, is_enabled, revoked_at is not None)
+        yield _digest(digest), (*start, ends, *state, False)
         if previous_digest:
             grace_ends = previous_valid_until.timestamp()
-            if ends is None or grace_ends < ends:
-                row = KeyRow(expires_at=grace_ends, is_replaced=True, **fields)
-            else:
-                row = KeyRow(expires_at=ends, **fields)
-            rows[bytes.fromhex(previous_digest)] = row
-    return KeyRing(pepper=pepper, rows=rows)
+            is_replaced = ends is None or grace_ends < ends
+            row = (*start, grace_ends if is_replaced else ends, *state, is_replaced)
+            yield _digest(previous_digest), row
+
+
+def _digest(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return text.encode()  # Nobody's secret has this one; the key is there all the same.
 
 
 class _Scopes:
@@ -156,6 +224,12 @@ class _Scopes:
             return None
         found = frozenset(names or ())
         return self._sets.setdefault(found, found)
+
+
+def _portions(ids: Collection[int]) -> Iterator[list[int]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _IDS_AT_ONCE):
+        yield ordered[start : start + _IDS_AT_ONCE]
 
 
 def _seconds(moment: datetime | None) -> float | None:

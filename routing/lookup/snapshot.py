@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from django.db import DEFAULT_DB_ALIAS
 
 from routing.domain.table import RoutingTable
-from routing.lookup.building import VersionStamp, build_table, read_version
+from routing.lookup.moment import read_version
+from routing.lookup.state import State, next_state, read_state
 
 logger = logging.getLogger("patchbay.config")
 
@@ -34,13 +35,7 @@ class Status:
     last_checked: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    stamp: VersionStamp
-    table: RoutingTable
-
-
-_loaded: _Loaded | None = None
+_loaded: State | None = None
 _last_checked: float | None = None
 _is_database_ok = False
 _subscribers: list[Callable[[RoutingTable], object]] = []
@@ -72,13 +67,13 @@ def refresh(force: bool = False, *, using: str = DEFAULT_DB_ALIAS) -> RoutingTab
         if loaded is not None and not force and read_version(using) == loaded.stamp:
             note_database(is_ok=True)
             return loaded.table
-        stamp, table = build_table(using)
+        state = read_state(using) if loaded is None else next_state(using, loaded, force=force)
         note_database(is_ok=True)
         for callback in tuple(_subscribers):
-            _tell(callback, table)
-        _loaded = _Loaded(stamp, table)
-        _report(table, loaded.table if loaded is not None else None)
-        return table
+            _tell(callback, state.table)
+        _loaded = state
+        _report(state.table, loaded.table if loaded is not None else None)
+        return state.table
 
 
 def subscribe(callback: Callable[[RoutingTable], object]) -> Callable[[], None]:

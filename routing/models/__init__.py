@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from routing.models.aliases import Alias
 from routing.models.catalog import Deployment, ServedModel
+from routing.models.changes import ConfigChange
 from routing.models.config import ConfigVersion, Worker
 from routing.models.fallbacks import FallbackModel
 from routing.models.keys import ApiKey, ApiKeyUse, KeyPepper, Team
@@ -13,6 +14,7 @@ __all__ = [
     "Alias",
     "ApiKey",
     "ApiKeyUse",
+    "ConfigChange",
     "ConfigVersion",
     "Credential",
     "Deployment",

@@ -55,7 +55,8 @@ def test_building_takes_the_same_few_queries_however_many_rows(database: str) ->
         make_alias(model=make_deployment(make_model(using=database), provider).model)
     with CaptureQueriesContext(connections[database]) as queries:
         lookup.refresh(force=True, using=database)
-    selects = [query for query in queries if query["sql"].startswith("SELECT")]
+    # PostgreSQL hands many rows out by a cursor: DECLARE … SELECT.
+    selects = [query for query in queries if "SELECT" in query["sql"]]
     assert len(selects) == 12
 
 

@@ -15,7 +15,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from routing.lookup.building import read_version
+from routing.lookup.moment import read_version
 from routing.models import (
     Alias,
     ApiKey,
