@@ -373,6 +373,10 @@ if CORS_ALLOW_ALL_ORIGINS:
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "proxy_site.error_pages.ErrorPageFilter"
 
+# Who may read /metrics beside this machine itself, and how many names have figures of their own.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_MODELS = env.whole("METRICS_MODELS", 1000, minimum=1)
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("LOG_FORMAT", "json" if IS_PRODUCTION else "text", ("json", "text"))
 LOGGING: dict[str, Any] = {

@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from api.services.metrics.families import FAMILIES
 from api.services.translation.failures import FAILURES
 from proxy_site import env
 
@@ -36,6 +37,13 @@ def test_every_error_code_is_documented(project_root: Path) -> None:
     for spec in FAILURES.values():
         if spec.code is not None:
             assert f"`{spec.code}`" in page
+
+
+def test_every_metric_is_documented_and_no_other(project_root: Path) -> None:
+    page = (project_root / "docs/metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(patchbay_\w+)` \| (\w+) \| ([^|]*)\|", page, re.MULTILINE)
+    documented = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert documented == {family.name: (family.kind.value, family.labels) for family in FAMILIES}
 
 
 def test_links_lead_somewhere(project_root: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from api.services import metrics
 from api.services.admission import Admission
 from api.services.attempts import Candidate
 from api.services.limits import UNLIMITED, Lease
@@ -111,9 +112,31 @@ class Record:
             self.lease.release()
         if self.place is not None:
             self.place.leave()
+        seconds = time.perf_counter() - self.started
+        self._count(status, failure, seconds)
         level = logging.INFO if failure is None else failure.spec.log_level
         if logger.isEnabledFor(level):
-            logger.handle(RequestLine(level, self, status, failure))
+            logger.handle(RequestLine(level, self, status, failure, seconds))
+
+    def _count(self, status: int, failure: Failure | None, seconds: float) -> None:
+        counts = metrics.current().requests
+        counts.count_request(
+            self.fallback or self.model,
+            self.is_stream,
+            status,
+            seconds,
+            max(0.0, seconds - self.upstream_seconds),
+            None if self.first_output is None else self.first_output - self.started,
+            self.usage,
+        )
+        previous: Attempt | None = None
+        for attempt in self.attempts:
+            counts.count_attempt(attempt.deployment, attempt.outcome, attempt.seconds)
+            if previous is not None:
+                counts.count_retry(_way(previous, attempt))
+            previous = attempt
+        if failure is not None:
+            counts.count_failure(failure.kind, self.model)
 
 
 class RequestLine(logging.LogRecord):
@@ -123,11 +146,13 @@ class RequestLine(logging.LogRecord):
     source, thread and process): that alone would cost more than the whole line does.
     """
 
-    def __init__(self, level: int, request: Record, status: int, failure: Failure | None) -> None:
+    def __init__(
+        self, level: int, request: Record, status: int, failure: Failure | None, seconds: float
+    ) -> None:
         self.created = time.time()
         self.levelno = level
         self.levelname = logging.getLevelName(level)
-        self.seconds = time.perf_counter() - request.started
+        self.seconds = seconds
         self.told = request
         self.status = status
         self.failure = failure
@@ -201,6 +226,14 @@ class RequestLine(logging.LogRecord):
             if failure.param is not None:
                 fields["param"] = failure.param
         return fields
+
+
+def _way(previous: Attempt, attempt: Attempt) -> metrics.Way:
+    """Where an attempt went that was not the first."""
+    if attempt.model != previous.model:
+        return metrics.Way.FALLBACK_MODEL
+    same = attempt.deployment == previous.deployment
+    return metrics.Way.SAME_DEPLOYMENT if same else metrics.Way.ANOTHER_DEPLOYMENT
 
 
 def _attempt_fields(attempt: Attempt) -> dict[str, Any]:
