@@ -293,6 +293,12 @@ UPSTREAM_HEADERS_TIMEOUT = env.number("UPSTREAM_HEADERS_TIMEOUT", 120, minimum=0
 UPSTREAM_FIRST_TOKEN_TIMEOUT = env.number("UPSTREAM_FIRST_TOKEN_TIMEOUT", 120, minimum=0.01)
 UPSTREAM_IDLE_TIMEOUT = env.number("UPSTREAM_IDLE_TIMEOUT", 120, minimum=0.01)
 UPSTREAM_TOTAL_TIMEOUT = env.number("UPSTREAM_TOTAL_TIMEOUT", 600, minimum=0.01)
+REQUEST_DEADLINE = env.number("REQUEST_DEADLINE", 600, minimum=0.1)
+# Tried again: docs/fallbacks.md. Waits in seconds.
+RETRIES = env.whole("RETRIES", 2, minimum=0, maximum=20)
+RETRY_BACKOFF = env.number("RETRY_BACKOFF", 0.25, minimum=0)
+RETRY_BACKOFF_MAX = env.number("RETRY_BACKOFF_MAX", 4, minimum=0)
+RETRY_AFTER_MAX = env.number("RETRY_AFTER_MAX", 10, minimum=0)
 KEEPALIVE_INTERVAL = env.number("KEEPALIVE_INTERVAL", 15, minimum=0.05)
 
 # How long a deployment rests after trouble: docs/cooldowns.md.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from dataclasses import replace
+from typing import Final
 
 from django.conf import settings
 
-from api.services import upstream
+from api.services import cooldowns, upstream
 from api.services.attempts import Candidate
+from api.services.course import TOO_LITTLE
 from api.services.exchange import (
     MAX_CONTINUATIONS,
     Exchange,
@@ -23,6 +27,9 @@ from api.services.reply_stream import ReplyStream
 from api.services.translation.failures import Failure, FailureKind
 from api.services.wire import Timeouts, WireResponse
 from routing.domain.table import DeploymentRow, ModelRow, ProviderRow
+
+_TIMEOUTS: Final = frozenset(kind for kind in FailureKind if kind.value.endswith("_timeout"))
+_ALMOST: Final = 0.9
 
 _options = Options(
     auto_cache=settings.ANTHROPIC_AUTO_CACHE,
@@ -40,32 +47,34 @@ def status_of(error: BaseException) -> int:
     return CLIENT_CLOSED_REQUEST if isinstance(error, asyncio.CancelledError | GeneratorExit) else 500
 
 
-async def fetch_reply(inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record) -> bytes:
+async def try_candidate(
+    inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record, deadline: float
+) -> bytes | ReplyStream:
+    """One candidate's answer: the whole reply, or an open stream. `deadline` is a `time.perf_counter()`."""
+    if record.is_stream:
+        return await open_stream(inbound, model, candidate, record, deadline)
+    return await fetch_reply(inbound, model, candidate, record, deadline)
+
+
+async def fetch_reply(
+    inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record, deadline: float
+) -> bytes:
     """The whole reply as the client's body."""
     deployment = candidate.deployment
     exchange = _open(inbound, model, candidate, record)
-    attempt = record.begin_attempt(_name(deployment))
-    timeouts = upstream.timeouts_of(deployment.provider)
-    began = time.perf_counter()
+    attempt = record.begin_attempt(_name(deployment), candidate)
+    timeouts = upstream.timeouts_of(deployment)
     try:
-        async with asyncio.timeout(timeouts.total):
+        async with asyncio.timeout(min(timeouts.total, deadline - attempt.started)):
             reply = await _converse(exchange, deployment.provider, timeouts, record, attempt)
-    except TimeoutError:
-        raise upstream.end_attempt(
-            attempt,
-            Failure(
-                FailureKind.UPSTREAM_TOTAL_TIMEOUT,
-                f"The upstream did not finish its reply within {timeouts.total:g} seconds.",
-            ),
-        ) from None
-    except Failure as failure:
-        raise upstream.end_attempt(attempt, failure) from None
-    except asyncio.CancelledError:
-        attempt.end("cancelled")
-        raise
-    finally:
-        record.upstream_seconds += time.perf_counter() - began
-    attempt.end("ok")
+    except BaseException as error:
+        failure = _conclude(error, attempt, timeouts.total, deadline)
+        record.upstream_seconds += attempt.seconds
+        if failure is None:
+            raise
+        raise failure from None
+    upstream.finish_attempt(attempt)
+    record.upstream_seconds += attempt.seconds
     record.usage, record.finish = reply.usage, reply.finish.value if reply.finish else None
     return reply.body
 
@@ -96,42 +105,94 @@ async def _converse(
     raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE, "The upstream paused its turn too many times.")
 
 
-async def open_stream(inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record) -> ReplyStream:
+async def open_stream(
+    inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record, deadline: float
+) -> ReplyStream:
     """The client's frames, once the first output is there.
 
     Until then any trouble is raised as a Failure, so that the client gets a status it
-    can act on. After KEEPALIVE_INTERVAL seconds without output the stream opens all the
-    same, with comments.
+    can act on. After KEEPALIVE_INTERVAL seconds without output the stream is returned all
+    the same: see `wait_output`.
     """
     deployment = candidate.deployment
     exchange = _open(inbound, model, candidate, record)
-    attempt = record.begin_attempt(_name(deployment))
-    timeouts = upstream.timeouts_of(deployment.provider)
-    began = time.perf_counter()
+    attempt = record.begin_attempt(_name(deployment), candidate)
+    own = timeouts = upstream.timeouts_of(deployment)
+    left = deadline - attempt.started
+    bound = None
+    if left < own.connect + own.headers + own.first_token:
+        bound = left
+        timeouts = replace(own, first_token=min(own.first_token, left))
     response: WireResponse | None = None
     stream: ReplyStream | None = None
     try:
-        response, exchange = await _send_stream(exchange, deployment.provider, timeouts, attempt)
-        record.ignored = exchange.ignored
-        stream = ReplyStream(exchange, deployment.provider, response, timeouts, record, attempt, began)
-        await stream.wait_output(settings.KEEPALIVE_INTERVAL)
-    except BaseException as error:
-        record.upstream_seconds += time.perf_counter() - began
-        if isinstance(error, TimeoutError):
-            error = Failure(
-                FailureKind.UPSTREAM_TOTAL_TIMEOUT,
-                f"The upstream did not finish its reply within {timeouts.total:g} seconds.",
+        async with asyncio.timeout(bound):
+            response, exchange = await _send_stream(exchange, deployment.provider, timeouts, attempt)
+            record.ignored = exchange.ignored
+            stream = ReplyStream(
+                exchange, deployment.provider, response, timeouts, record, attempt, attempt.started
             )
+            await stream.wait_output(settings.KEEPALIVE_INTERVAL)
+    except BaseException as error:
         if stream is not None:
             await stream.release()
         elif response is not None:
             await response.close()
-        if isinstance(error, Failure):
-            raise upstream.end_attempt(attempt, error) from None
-        attempt.end("cancelled" if isinstance(error, asyncio.CancelledError) else "error")
-        raise
-    record.upstream_seconds += time.perf_counter() - began
+        failure = _conclude(error, attempt, own.first_token, deadline)
+        if failure is None:
+            raise
+        raise failure from None
+    finally:
+        record.upstream_seconds += time.perf_counter() - attempt.started
     return stream
+
+
+async def wait_output(
+    stream: ReplyStream, deployment: DeploymentRow, record: Record, deadline: float
+) -> None:
+    """Wait on, for the first output of a stream that `open_stream` returned without any.
+
+    Raises:
+        Failure: it will not come. Nothing was sent yet but comments, so another may answer.
+    """
+    attempt = record.attempts[-1]
+    own = upstream.timeouts_of(deployment).first_token
+    waiting = time.perf_counter()
+    try:
+        await stream.wait_output(math.inf)
+    except BaseException as error:
+        await stream.release()
+        failure = _conclude(error, attempt, own, deadline)
+        if failure is None:
+            raise
+        raise failure from None
+    finally:
+        record.upstream_seconds += time.perf_counter() - waiting
+
+
+def _conclude(error: BaseException, attempt: Attempt, own: float, deadline: float) -> Failure | None:
+    """End an attempt that did not answer. The Failure to raise; None: `error` is none and goes on.
+
+    `own` is how long it may take by itself. One that the request's deadline cut short of
+    that is nobody's failure.
+    """
+    if not isinstance(error, Failure | TimeoutError):
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        upstream.abandon_attempt(attempt, "cancelled" if is_cancelled else "error")
+        return None
+    is_late = time.perf_counter() + TOO_LITTLE >= deadline
+    if isinstance(error, Failure) and not (is_late and error.kind in _TIMEOUTS):
+        return upstream.fail_attempt(attempt, error)
+    if not is_late:
+        message = f"The upstream did not finish its reply within {own:g} seconds."
+    else:
+        message = (
+            f"The request was not answered within {settings.REQUEST_DEADLINE:g} seconds, all attempts "
+            "taken together. The operator sets this limit with REQUEST_DEADLINE."
+        )
+    spent = time.perf_counter() - attempt.started
+    failure = Failure(FailureKind.UPSTREAM_TOTAL_TIMEOUT, message)
+    return upstream.fail_attempt(attempt, failure, counts=spent > own * _ALMOST)
 
 
 async def _send_stream(
@@ -154,13 +215,17 @@ def _open(inbound: Inbound, model: ModelRow, candidate: Candidate, record: Recor
     deployment, credential = candidate.deployment, candidate.credential
     if credential is None and deployment.provider.requires_key:
         raise _without_key(deployment.provider)
-    exchange = open_exchange(
-        inbound,
-        model,
-        deployment,
-        secret=credential.secret.reveal() if credential is not None else None,
-        options=_options,
-    )
+    try:
+        exchange = open_exchange(
+            inbound,
+            model,
+            deployment,
+            secret=credential.secret.reveal() if credential is not None else None,
+            options=_options,
+        )
+    except Failure:
+        cooldowns.current().abandon(candidate)
+        raise
     record.ignored = exchange.ignored
     return exchange
 

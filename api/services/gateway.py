@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.services import admission, dispatch, lifecycle, limits
-from api.services.attempts import Candidate, list_candidates, next_candidate
+from django.conf import settings
+
+from api.services import admission, cooldowns, dispatch, lifecycle, limits
+from api.services.early_stream import EarlyStream
 from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
+from api.services.pursuit import Pursuit, is_refused, plan, retry_budget
 from api.services.recording import Record
 from api.services.reply_stream import ReplyStream
 from api.services.translation.dialects.openai_chat.requests import check_relay
 from api.services.translation.failures import Failure, FailureKind
 from routing import lookup
 from routing.domain.keys import KeyRow, is_allowed
-from routing.domain.plan import order_candidates
 from routing.domain.table import ListedModel, ModelRow, RoutingTable
-
-_rng = random.Random()
-_turn = itertools.count()
 
 
 @dataclass(slots=True)
@@ -49,7 +46,7 @@ class Answer:
 
     headers: dict[str, str]
     body: bytes = b""
-    frames: ReplyStream | None = None
+    frames: ReplyStream | EarlyStream | None = None
 
 
 async def serve(call: Call) -> Answer:
@@ -73,13 +70,6 @@ async def serve(call: Call) -> Answer:
                 f"`{record.requested_model}`. Streaming is switched off for it.",
                 param="stream",
             )
-        candidates = list_candidates(order_candidates(model, _rng), next(_turn))
-        if not candidates:
-            raise Failure(
-                FailureKind.PROVIDER_NOT_CONFIGURED,
-                f"The model `{record.requested_model}` has no deployment that is switched on. "
-                "The operator adds one in the admin under Models.",
-            )
         inbound = Inbound(body=body, headers=call.headers, created=dispatch.wall_clock())
         places = admission.current()
         places.check_room()
@@ -87,7 +77,7 @@ async def serve(call: Call) -> Answer:
         record.lease = await _acquire(call.key, model)
         await places.enter()
         record.place = places
-        answer = await _try_in_turn(candidates, inbound, model, record)
+        answer = await _answer(inbound, table, model, record)
         if answer.frames is None:
             record.finish_request(status=200)
         return answer
@@ -103,23 +93,40 @@ async def serve(call: Call) -> Answer:
         raise
 
 
-async def _try_in_turn(
-    candidates: Sequence[Candidate], inbound: Inbound, model: ModelRow, record: Record
-) -> Answer:
-    """The answer of the first candidate that has one. A reply that has begun is never started again."""
-    place = 0
-    while True:
+async def _answer(inbound: Inbound, table: RoutingTable, model: ModelRow, record: Record) -> Answer:
+    """The first answer that there is. A reply that has begun is never started again."""
+    retry_budget.count_request(record.started)
+    deadline = record.started + settings.REQUEST_DEADLINE
+    candidates = plan(model)
+    further: Pursuit | None = None
+    if candidates and cooldowns.current().admit(candidates[0]):
         try:
-            if record.is_stream:
-                frames = await dispatch.open_stream(inbound, model, candidates[place], record)
-                return Answer(record.headers(), frames=frames)
-            reply = await dispatch.fetch_reply(inbound, model, candidates[place], record)
-            return Answer(record.headers(), body=reply)
+            reply = await dispatch.try_candidate(inbound, model, candidates[0], record, deadline)
         except Failure as failure:
-            following = next_candidate(candidates, place, failure)
-            if following is None:
-                raise
-            place = following
+            further = Pursuit(inbound, table, model, candidates, record, deadline, begun=True)
+            reply = await further.after_failure(failure)
+        else:
+            if model.fallbacks and is_refused(reply, record):
+                further = Pursuit(inbound, table, model, candidates, record, deadline, begun=True)
+                reply = await further.after_refusal(reply)
+    else:
+        further = Pursuit(inbound, table, model, candidates, record, deadline, begun=False)
+        reply = await (further.begin() if candidates else further.after_failure(_nothing_deployed(record)))
+    if isinstance(reply, bytes):
+        return Answer(record.headers(), body=reply)
+    if reply.has_output:
+        return Answer(record.headers(), frames=reply)
+    if further is None:
+        further = Pursuit(inbound, table, model, candidates, record, deadline, begun=True)
+    return Answer(record.headers(), frames=EarlyStream(reply, further, record))
+
+
+def _nothing_deployed(record: Record) -> Failure:
+    return Failure(
+        FailureKind.PROVIDER_NOT_CONFIGURED,
+        f"The model `{record.requested_model}` has no deployment that is switched on. "
+        "The operator adds one in the admin under Models.",
+    )
 
 
 def current_table() -> RoutingTable:

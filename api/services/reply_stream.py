@@ -19,9 +19,11 @@ from django.conf import settings
 from api.services import lifecycle, upstream
 from api.services.exchange import MAX_CONTINUATIONS, Exchange
 from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record
+from api.services.translation.conversation import FinishReason
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.sse import comment
+from api.services.translation.usage import Usage
 from api.services.wire import Timeouts, WireResponse
 from routing.domain.table import ProviderRow
 
@@ -91,6 +93,21 @@ class ReplyStream:
         """Let go of the upstream without a word, for a stream that never began."""
         self._is_ended = True
         await self._response.close()
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is anything to send. Until then another upstream may still answer."""
+        return self._translator.has_output
+
+    @property
+    def finish(self) -> FinishReason | None:
+        """How the reply ended, as far as it was read."""
+        return self._translator.finish
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was counted, as far as it was read."""
+        return self._translator.usage
 
     async def wait_output(self, seconds: float) -> None:
         """Read until there is output to send, or `seconds` have passed since the request went out.
@@ -258,13 +275,16 @@ class ReplyStream:
         record.usage = translator.usage
         record.finish = translator.finish.value if translator.finish is not None else None
         if failure is not None:
-            upstream.end_attempt(self._attempt, failure)
+            if failure.kind is FailureKind.SHUTTING_DOWN:
+                upstream.abandon_attempt(self._attempt, "cancelled")
+            else:
+                upstream.fail_attempt(self._attempt, failure)
             record.finish_request(status=200, failure=failure)
         elif is_closed_by_client:
-            self._attempt.end("cancelled")
+            upstream.abandon_attempt(self._attempt, "cancelled")
             record.finish_request(status=CLIENT_CLOSED_REQUEST)
         else:
-            self._attempt.end("ok")
+            upstream.finish_attempt(self._attempt, record.first_output)
             record.finish_request(status=200)
             # The body's own end is still to be read, for the connection to serve again;
             # the client does not wait for that.

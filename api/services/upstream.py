@@ -10,27 +10,30 @@ from typing import Final
 
 from django.conf import settings
 
-from api.services import transport
+from api.services import cooldowns, transport
 from api.services.demo import DemoTransport
 from api.services.exchange import Exchange
 from api.services.recording import Attempt
 from api.services.translation.failures import Failure, FailureKind
 from api.services.wire import Timeouts, WireResponse
-from routing.domain.table import ProviderRow
+from routing.domain.table import DeploymentRow, ProviderRow
 
 _MAX_ERROR_BYTES = 1024 * 1024
 
 _demo = DemoTransport()
 
 
-def timeouts_of(provider: ProviderRow) -> Timeouts:
-    """The provider's own limits, else the settings'."""
+def timeouts_of(deployment: DeploymentRow) -> Timeouts:
+    """The deployment's own limits, else its provider's, else the settings'."""
+    own, shared = deployment, deployment.provider
     return Timeouts(
-        connect=provider.connect_timeout or settings.UPSTREAM_CONNECT_TIMEOUT,
-        headers=provider.headers_timeout or settings.UPSTREAM_HEADERS_TIMEOUT,
-        first_token=provider.first_token_timeout or settings.UPSTREAM_FIRST_TOKEN_TIMEOUT,
-        idle=provider.idle_timeout or settings.UPSTREAM_IDLE_TIMEOUT,
-        total=provider.total_timeout or settings.UPSTREAM_TOTAL_TIMEOUT,
+        connect=own.connect_timeout or shared.connect_timeout or settings.UPSTREAM_CONNECT_TIMEOUT,
+        headers=own.headers_timeout or shared.headers_timeout or settings.UPSTREAM_HEADERS_TIMEOUT,
+        first_token=own.first_token_timeout
+        or shared.first_token_timeout
+        or settings.UPSTREAM_FIRST_TOKEN_TIMEOUT,
+        idle=own.idle_timeout or shared.idle_timeout or settings.UPSTREAM_IDLE_TIMEOUT,
+        total=own.total_timeout or shared.total_timeout or settings.UPSTREAM_TOTAL_TIMEOUT,
     )
 
 
@@ -73,6 +76,30 @@ async def read_failure(exchange: Exchange, response: WireResponse, timeouts: Tim
     return failure
 
 
-def end_attempt(attempt: Attempt, failure: Failure) -> Failure:
+# How an attempt ended is for the record, and for the cooldowns of whoever it was made at.
+
+
+def fail_attempt(attempt: Attempt, failure: Failure, *, counts: bool = True) -> Failure:
+    """Not `counts`: it was given less time than its own, so nobody is to blame."""
     attempt.end(failure.kind.value)
+    if attempt.candidate is not None:
+        if counts:
+            cooldowns.current().fail(attempt.candidate, failure, began=attempt.started)
+        else:
+            cooldowns.current().abandon(attempt.candidate, began=attempt.started)
     return failure
+
+
+def finish_attempt(attempt: Attempt, first_output: float | None = None) -> None:
+    """It was answered, to the end. `first_output` is when a stream's answer began."""
+    attempt.end("ok")
+    if attempt.candidate is not None:
+        seconds = attempt.seconds if first_output is None else first_output - attempt.started
+        cooldowns.current().succeed(attempt.candidate, seconds, began=attempt.started)
+
+
+def abandon_attempt(attempt: Attempt, outcome: str) -> None:
+    """It ended for a reason that says nothing about the upstream, such as a client that left."""
+    attempt.end(outcome)
+    if attempt.candidate is not None:
+        cooldowns.current().abandon(attempt.candidate, began=attempt.started)

@@ -24,6 +24,9 @@ def upstream_settings(upstream: FakeUpstream) -> dict[str, str]:
         "OPENAI_API_KEY": "test-openai-key-do-not-leak",
         "ANTHROPIC_BASE_URL": upstream.anthropic_url,
         "ANTHROPIC_API_KEY": "test-anthropic-key-do-not-leak",
+        # One failure, one answer: what is tried again has tests of its own.
+        "RETRIES": "0",
+        "COOLDOWN_AFTER": "0",
     }
 
 

@@ -109,6 +109,9 @@ def running_stack() -> Iterator[Stack]:
             "ACCESS_MODE": "any_bearer",
             # Short enough to be seen, long enough that no answer of the fake upstream takes as long.
             "KEEPALIVE_INTERVAL": str(KEEPALIVE_SECONDS),
+            # One failure, one answer: the retries are the clients' own.
+            "RETRIES": "0",
+            "COOLDOWN_AFTER": "0",
         }
         with LiveServer(settings) as server:
             _add_models(server)

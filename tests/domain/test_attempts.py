@@ -1,4 +1,4 @@
-"""The order of attempts, whatever fails: nothing twice, nothing left out that could have helped."""
+"""What a failure leads to, and which of several the client is told."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.services.attempts import Candidate, is_worth_another, list_candidates, next_candidate
+from api.services.attempts import (
+    Candidate,
+    is_passing,
+    is_unspeakable,
+    list_candidates,
+    most_useful,
+    reason_of,
+)
 from api.services.translation.failures import FAILURES, Failure, FailureKind
-from routing.domain.table import CredentialRow, DeploymentRow, ProviderRow, Secret
+from routing.domain.table import CredentialRow, DeploymentRow, FallbackReason, ProviderRow, Secret
+
+RATE_LIMITED = FailureKind.UPSTREAM_RATE_LIMITED
 
 
 def deployment(number: int, keys: int, requires_key: bool = True) -> DeploymentRow:
@@ -24,7 +33,6 @@ def deployment(number: int, keys: int, requires_key: bool = True) -> DeploymentR
 deployments = st.lists(st.integers(0, 3), min_size=1, max_size=5).map(
     lambda counts: [deployment(number, keys) for number, keys in enumerate(counts)]
 )
-kinds = st.sampled_from(list(FailureKind))
 
 
 @given(deployments, st.integers(0, 1000))
@@ -46,28 +54,58 @@ def test_a_server_that_needs_no_key_is_a_candidate_without_one() -> None:
     assert list_candidates([deployment(0, 0), row], 0) == [Candidate(row, None)]
 
 
-@given(deployments, st.lists(kinds, max_size=20))
-def test_attempts_only_go_forward_and_end(rows: list[DeploymentRow], failures: list[FailureKind]) -> None:
-    candidates = list_candidates(rows, 0)
-    place = 0
-    for kind in failures:
-        following = next_candidate(candidates, place, Failure(kind, "x"))
-        if following is None:
-            return
-        assert place < following < len(candidates)
-        place = following
+@pytest.mark.parametrize("kind", list(FailureKind))
+def test_only_what_another_upstream_may_mend_is_asked_of_one(kind: FailureKind) -> None:
+    reason = reason_of(Failure(kind, "x"))
+    if kind is FailureKind.CONTEXT_LENGTH_EXCEEDED:
+        assert reason is FallbackReason.CONTEXT_OVERFLOW
+    elif kind is FailureKind.CONTENT_REFUSED:
+        assert reason is FallbackReason.REFUSAL
+    elif FAILURES[kind].is_retryable or kind is FailureKind.PROVIDER_NOT_CONFIGURED:
+        assert reason is FallbackReason.FAILURE
+    else:
+        assert reason is None
 
 
 @pytest.mark.parametrize("kind", list(FailureKind))
-def test_only_what_another_upstream_may_mend_is_tried_again(kind: FailureKind) -> None:
-    worth = is_worth_another(Failure(kind, "x"))
-    expected = FAILURES[kind].is_retryable and kind is not FailureKind.UPSTREAM_TOTAL_TIMEOUT
-    assert worth is expected
-    if FAILURES[kind].status in {400, 401, 404, 413} and not kind.value.startswith("upstream"):
-        assert not worth
+def test_nothing_is_asked_twice_that_would_say_the_same_again(kind: FailureKind) -> None:
+    failure = Failure(kind, "x")
+    if is_passing(failure):
+        assert reason_of(failure) is FallbackReason.FAILURE
+        assert FAILURES[kind].should_retry is not False
+        assert not is_passing(Failure(kind, "x", should_retry=False))
 
 
-def test_an_upstream_error_skips_the_other_keys_of_the_same_deployment() -> None:
-    candidates = list_candidates([deployment(0, 3), deployment(1, 1)], 0)
-    assert next_candidate(candidates, 0, Failure(FailureKind.UPSTREAM_OVERLOADED, "x")) == 3
-    assert next_candidate(candidates, 0, Failure(FailureKind.UPSTREAM_RATE_LIMITED, "x")) == 1
+@pytest.mark.parametrize("kind", [FailureKind.MODEL_NOT_FOUND, FailureKind.NOT_FOUND])
+def test_what_an_upstream_does_not_know_another_may(kind: FailureKind) -> None:
+    assert reason_of(Failure(kind, "x", upstream_status=404)) is FallbackReason.FAILURE
+    assert reason_of(Failure(kind, "x")) is None
+
+
+def test_what_a_protocol_cannot_say_is_no_verdict_of_an_upstream() -> None:
+    assert is_unspeakable(Failure(FailureKind.UNSUPPORTED_VALUE, "x"))
+    assert not is_unspeakable(Failure(FailureKind.UNSUPPORTED_VALUE, "x", upstream_status=400))
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "told"),
+    [
+        (["a:upstream_error", "b:upstream_unavailable"], [], "b"),
+        (["a:upstream_rate_limited:7", "b:upstream_overloaded"], [], "a"),
+        (["a:upstream_rate_limited:7", "b:upstream_rate_limited:3", "c:upstream_rate_limited:9"], [], "b"),
+        (["a:upstream_rate_limited", "b:upstream_rate_limited:30"], [], "b"),
+        (["a:upstream_error", "b:upstream_quota", "c:provider_not_configured"], [], "a"),
+        (["a:upstream_authentication", "b:provider_not_configured"], [], "a"),
+        (["a:upstream_error"], ["x:upstream_rate_limited:1"], "a"),
+        (["a:provider_not_configured"], ["x:upstream_error", "y:upstream_rejected"], "x"),
+        (["a:provider_not_configured"], ["x:provider_not_configured"], "a"),
+        ([], ["x:provider_not_configured", "y:upstream_error"], "y"),
+    ],
+)
+def test_the_client_is_told_what_helps_it_most(own: list[str], others: list[str], told: str) -> None:
+    assert most_useful([_failure(text) for text in own], [_failure(text) for text in others]).message == told
+
+
+def _failure(text: str) -> Failure:
+    name, kind, *wait = text.split(":")
+    return Failure(FailureKind(kind), name, retry_after=float(wait[0]) if wait else None)

@@ -47,6 +47,8 @@ def security_server(security_upstream: FakeUpstream) -> Iterator[LiveServer]:
         "REQUEST_BODY_TIMEOUT": str(BODY_SECONDS),
         "REQUEST_HEADERS_TIMEOUT": str(HEADERS_SECONDS),
         "LOG_FORMAT": "text",
+        "RETRIES": "0",
+        "COOLDOWN_AFTER": "0",
     }
     with LiveServer(settings) as server:
         yield server

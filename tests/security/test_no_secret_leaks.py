@@ -181,6 +181,7 @@ def test_no_secret_leaves_the_proxy(
         "LOG_LEVEL": "debug",
         "UPSTREAM_HEADERS_TIMEOUT": "0.3",
         "UPSTREAM_CONNECT_TIMEOUT": "2",
+        "RETRIES": "0",
     }
     found = _Findings()
     data = tmp_path / "data"

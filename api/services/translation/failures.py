@@ -21,6 +21,7 @@ class FailureKind(StrEnum):
     UNSUPPORTED_VALUE = "unsupported_value"
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+    CONTENT_REFUSED = "content_refused"
     REQUEST_TOO_LARGE = "request_too_large"
     REQUEST_TIMEOUT = "request_timeout"
     AUTHENTICATION_MISSING = "authentication_missing"
@@ -88,6 +89,9 @@ FAILURES: Final[Mapping[FailureKind, FailureSpec]] = {
     ),
     FailureKind.CONTEXT_LENGTH_EXCEEDED: FailureSpec(
         400, "invalid_request_error", "context_length_exceeded", False, None, _CLIENT
+    ),
+    FailureKind.CONTENT_REFUSED: FailureSpec(
+        400, "invalid_request_error", "content_filter", False, None, _CLIENT
     ),
     FailureKind.REQUEST_TOO_LARGE: FailureSpec(
         413, "invalid_request_error", "request_too_large", False, None, _CLIENT

@@ -39,6 +39,7 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
 }
 
 _OVERLONG: Final = re.compile(r"prompt is too long|exceeds? (?:the )?context (?:limit|window)", re.IGNORECASE)
+_FILTERED: Final = re.compile(r"blocked by content filtering policy", re.IGNORECASE)
 _SPENT: Final = re.compile(
     r"credit balance is too low|spend(?:ing)? limit|reached your .*usage limits", re.IGNORECASE
 )
@@ -133,6 +134,8 @@ def _classify(error: JsonObject, message: str, status: int) -> FailureKind:
         return FailureKind.UPSTREAM_QUOTA
     if status == 400 and _OVERLONG.search(message):
         return FailureKind.CONTEXT_LENGTH_EXCEEDED
+    if status == 400 and _FILTERED.search(message):
+        return FailureKind.CONTENT_REFUSED
     if status == 404 and _UNKNOWN_MODEL.match(message):
         return FailureKind.MODEL_NOT_FOUND
     return kind_of_status(status)

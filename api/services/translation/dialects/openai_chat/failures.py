@@ -28,17 +28,24 @@ _KEYS: Final = ("message", "type", "param", "code")
 
 _KIND_OF_CODE: Final[Mapping[str, FailureKind]] = {
     "billing_hard_limit_reached": FailureKind.UPSTREAM_QUOTA,
+    "content_filter": FailureKind.CONTENT_REFUSED,
+    "content_policy_violation": FailureKind.CONTENT_REFUSED,
     "context_length_exceeded": FailureKind.CONTEXT_LENGTH_EXCEEDED,
     "insufficient_quota": FailureKind.UPSTREAM_QUOTA,
+    # "Your prompt was flagged as potentially violating our usage policy."
+    "invalid_prompt": FailureKind.CONTENT_REFUSED,
     "model_not_found": FailureKind.MODEL_NOT_FOUND,
 }
 
 # Words of errors that come with a good status, in a stream or under a 200.
 _STATUS_OF_WORD: Final[Mapping[str, int]] = {
     "authentication_error": 401,
+    "content_filter": 400,
+    "content_policy_violation": 400,
     "context_length_exceeded": 400,
     "insufficient_quota": 429,
     "invalid_api_key": 401,
+    "invalid_prompt": 400,
     "invalid_request_error": 400,
     "model_not_found": 404,
     "overloaded": 503,
