@@ -1,8 +1,10 @@
 """uvicorn's HTTP protocol, with the bounds that it does not have.
 
-Owns how large a request's head may be, how long it may take to come, and how long a
-client may leave its answer unread: uvicorn waits for ever and keeps whatever comes. The
-body is bounded where it is read (api/request.py, proxy_site/bounded_body.py).
+Owns how large a request's head may be, how long it may take to come, how long a client
+may leave its answer unread, and how many clients there may be: uvicorn waits for ever and
+keeps whatever comes. The body is bounded where it is read (api/request.py,
+proxy_site/bounded_body.py). When connections close because the process ends is for
+proxy_site/shutdown.py to say.
 
 It overrides methods that uvicorn does not document: `tests/security/test_incoming.py`
 watches them over real sockets.
@@ -18,12 +20,16 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.request import make_request_id
+from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 200
+
+_EXCESS: Final = 1000
+"""How many connections over MAX_CONNECTIONS are told so. Beyond them they are cut."""
 
 _LINGER_SECONDS: Final = 5.0
 """How long the rest of a body may still come after its request was answered. Closed at
@@ -44,6 +50,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if settings.MAX_CONNECTIONS and len(self.connections) > settings.MAX_CONNECTIONS:
+            if len(self.connections) > settings.MAX_CONNECTIONS + _EXCESS:
+                transport.abort()
+                return
+            self.app = _refuse_client
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -80,6 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
         super().on_headers_complete()
+        if lifecycle.is_draining():
+            self.cycle.keep_alive = False
         # Trailers would join the headers of a request that is being served already.
         self.headers = []
 
@@ -117,6 +130,22 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         else:
             self.transport.close()
+
+    # The end of the process.
+
+    def is_idle(self) -> bool:
+        """Nothing of a request has come that is not answered."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered and self._expects_head and not self._unproductive
+
+    def close_after_answer(self) -> None:
+        """Tell the client, with the answer that it waits for, that there will be no other.
+
+        Where that answer has begun it is too late to say so: the client may send its next
+        request here, and is told then.
+        """
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     # Answers.
 
@@ -164,3 +193,28 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Nothing: whoever asks for another protocol is served in this one, and fills no log."""
+
+
+async def _refuse_client(scope: Any, receive: Any, send: Any) -> None:
+    """What a connection over MAX_CONNECTIONS gets, except from probes: a busy process is not a dead one."""
+    if scope["path"] == "/healthz":
+        status, body = 200, b'{"status":"ok"}'
+    else:
+        failure = Failure(
+            FailureKind.OVERLOADED,
+            "The proxy has as many connections as it may have. Try again in a moment. "
+            "The operator sets how many with MAX_CONNECTIONS.",
+            retry_after=1,
+            should_retry=True,
+        )
+        status, body = failure.status, dump_json(encode_failure(failure))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", make_request_id().encode()),
+        (b"connection", b"close"),
+    ]
+    if status != 200:
+        headers += [(b"retry-after", b"1"), (b"x-should-retry", b"true")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 
 from api.request import ApiRequest
+from api.services import lifecycle
 from api.services.translation.json_text import dump_json
 from api.views.base import ApiView
 from routing import lookup
@@ -18,7 +19,7 @@ class HealthView(ApiView):
 
 
 class ReadinessView(ApiView):
-    """200 once a snapshot is loaded.
+    """200 once a snapshot is loaded, until the process is told to stop.
 
     A database that went away afterwards is told in the body and does not turn this
     red: the last snapshot keeps serving, and taking every node out would not help.
@@ -26,10 +27,10 @@ class ReadinessView(ApiView):
 
     async def get(self, request: ApiRequest) -> HttpResponse:
         status = lookup.status()
-        is_ready = status.version is not None
+        is_ready = status.version is not None and not lifecycle.is_draining()
         return _json(
             {
-                "status": "ready" if is_ready else "starting",
+                "status": "ready" if is_ready else "draining" if lifecycle.is_draining() else "starting",
                 "config_version": status.version,
                 "database": "ok" if status.is_database_ok else "unavailable",
             },

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.core.management.commands.runserver import Command as RunserverCommand
 from django.utils import autoreload
 
-from proxy_site.server import server_config
+from proxy_site.server import raise_file_limit, server_config
+from proxy_site.shutdown import GracefulServer
 from routing.access import BOUND_HOST_VARIABLE
 
 
@@ -37,4 +38,7 @@ class Command(RunserverCommand):
         self.stdout.write(
             f"Development server with settings {settings.SETTINGS_MODULE!r}. Quit it with CONTROL-C."
         )
-        uvicorn.Server(uvicorn.Config(**server_config(host=host, port=int(self.port)))).run()
+        raise_file_limit()
+        config = uvicorn.Config(**server_config(host=host, port=int(self.port)))
+        config.timeout_graceful_shutdown = 0  # Whoever develops wants it gone, or back.
+        GracefulServer(config, drain_delay=0, quiet=0).run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import secrets
@@ -18,10 +17,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
-from uvicorn.supervisors import Multiprocess
 
 from proxy_site import env
-from proxy_site.server import server_config
+from proxy_site.server import raise_file_limit, server_config
+from proxy_site.shutdown import GracefulServer
+from proxy_site.supervisor import Supervisor
 from routing import crypto, lookup
 from routing.access import BOUND_HOST_VARIABLE, current_access
 from routing.domain.access import AccessMode
@@ -119,18 +119,23 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _serve(self, listener: socket.socket) -> None:
-        workers = settings.WEB_CONCURRENCY
-        config = uvicorn.Config(**server_config(host=settings.HOST, port=settings.PORT), workers=workers)
         # Workers import the application by name from where this command was started.
-        sys.path.insert(0, str(Path(settings.BASE_DIR)))
         os.environ["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")])
         )
-        server = uvicorn.Server(config)
-        with contextlib.suppress(KeyboardInterrupt):
-            if workers > 1:
-                Multiprocess(config, sockets=[listener]).run()
-            else:
-                server.run(sockets=[listener])
-        if workers == 1 and not server.started:
+        if settings.WEB_CONCURRENCY > 1:
+            supervisor = Supervisor(
+                listener,
+                workers=settings.WEB_CONCURRENCY,
+                patience=settings.DRAIN_DELAY + settings.SHUTDOWN_GRACE,
+            )
+            is_served = supervisor.run() == 0
+        else:
+            raise_file_limit()
+            config = uvicorn.Config(**server_config(host=settings.HOST, port=settings.PORT))
+            server = GracefulServer(config, drain_delay=settings.DRAIN_DELAY)
+            sys.path.insert(0, str(Path(settings.BASE_DIR)))
+            server.run(sockets=[listener])
+            is_served = server.started
+        if not is_served:
             raise CommandError("The server could not start; the lines above say why.")
