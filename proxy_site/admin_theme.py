@@ -81,6 +81,7 @@ UNFOLD: dict[str, Any] = {
                     _list("Models", "neurology", "routing", "servedmodel"),
                     _list("Aliases", "alt_route", "routing", "alias"),
                     _list("Providers", "dns", "routing", "provider"),
+                    _page("Cooldowns", "ac_unit", "routing_servedmodel_cooldowns", "routing.view_deployment"),
                 ],
             },
             {

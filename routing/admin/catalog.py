@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,33 +11,28 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from routing import lookup, services
-from routing.admin.base import RoutingAdmin, StackedInline, TabularInline, badge, badges, cell
+from routing.admin.base import RoutingAdmin, TabularInline, badge, badges, cell
+from routing.admin.cooldowns import CooldownPages
 from routing.admin.deletion import ModelDeletionForm, aliases_of
-from routing.domain.retirements import Retirement, find_retirement, judge_retirement
-from routing.models import Alias, Deployment, ServedModel
-
-
-class DeploymentInline(StackedInline[Deployment, ServedModel]):
-    model = Deployment
-    extra = 0
-    fields = (
-        ("provider", "upstream_id"),
-        ("priority", "weight"),
-        ("is_enabled", "is_strict"),
-        "capabilities",
-    )
-    verbose_name_plural = "deployments: where this model is served"
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and db_field.name == "capabilities":
-            field.widget.attrs["rows"] = 3
-        return field
+from routing.admin.deployments import DeploymentInline
+from routing.admin.fallbacks import (
+    FallbackInline,
+    fallbacks_of,
+    models_that_fall_back_to,
+    useless_fallbacks,
+)
+from routing.admin.model_state import (
+    badge_name,
+    is_retired,
+    retirement_badge,
+    retirement_day,
+    state_badges,
+)
+from routing.models import Alias, Deployment, FallbackModel, ServedModel
 
 
 class AliasInline(TabularInline[Alias, ServedModel]):
@@ -65,7 +59,7 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 @admin.register(ServedModel)
-class ServedModelAdmin(RoutingAdmin[ServedModel]):
+class ServedModelAdmin(CooldownPages, RoutingAdmin[ServedModel]):
     list_display = ("name_and_description", "served_by", "alias_names", "state")
     list_filter = (ProviderFilter, "is_enabled", "is_listed", "allows_streaming")
     search_fields = (
@@ -77,13 +71,14 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
     )
     search_help_text = "Model id, alias, upstream id, description"
     actions = ("enable", "disable", "list_in_models", "unlist")
-    inlines = (DeploymentInline, AliasInline)
+    inlines = (DeploymentInline, FallbackInline, AliasInline)
     fieldsets = (
         (None, {"fields": ("public_id", ("description", "owned_by"))}),
         (
             "What clients may do",
             {"fields": ("is_enabled", "is_listed", "allows_streaming", "default_max_output_tokens")},
         ),
+        ("Load", {"fields": ("balancing",)}),
         (
             "Limits",
             {
@@ -100,12 +95,23 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
         lookup.refresh()  # The state of each row is told from what requests see.
         return super().changelist_view(request, extra_context)
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        lookup.refresh()
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[ServedModel]:
         return (
             super()
             .get_queryset(request)
             .prefetch_related(
                 Prefetch("deployments", Deployment.objects.select_related("provider")),
+                Prefetch("fallbacks", FallbackModel.objects.select_related("fallback")),
                 "aliases",
             )
         )
@@ -137,7 +143,8 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
                 for deployment in deployments
             ),
         )
-        return cell(lines)
+        names = ", ".join(row.fallback.public_id for row in model.fallbacks.all())
+        return cell(format_html('{}<span class="pb-sub">else {}</span>', lines, names) if names else lines)
 
     @admin.display(description="aliases")
     def alias_names(self, model: ServedModel) -> str | SafeString:
@@ -146,7 +153,7 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
 
     @admin.display(description="state")
     def state(self, model: ServedModel) -> SafeString:
-        return badges(_state_badges(model))
+        return badges(state_badges(model))
 
     @admin.action(description="Enable", permissions=("change",))
     def enable(self, request: HttpRequest, queryset: QuerySet[ServedModel]) -> None:
@@ -196,6 +203,7 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
                 "object": model,
                 "aliases": aliases,
                 "deployments": model.deployments.select_related("provider"),
+                "losing": models_that_fall_back_to([model]),
                 "form": form,
             },
         )
@@ -206,6 +214,7 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
         name = str(model)
         with transaction.atomic():
             self.log_bulk_deletion(request, [model])
+            self._log_lost_fallbacks(request, [model])
             if target is None:
                 self.log_bulk_deletion(request, aliases)
             else:
@@ -215,6 +224,16 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
         fate = f"{names} now means {target}." if target else f"Deleted with it: {names}."
         self.message_user(request, f"{name} is deleted. {fate}", messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:routing_servedmodel_changelist"))
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[ServedModel]) -> Any:
+        self._log_lost_fallbacks(request, list(queryset))
+        return super().log_deletions(request, queryset)
+
+    def _log_lost_fallbacks(self, request: HttpRequest, models: list[ServedModel]) -> None:
+        """A line also for those who lose their stand-in."""
+        losing = models_that_fall_back_to(models)
+        names = ", ".join(str(model) for model in models)
+        self.log_bulk_change(request, losing, f"fallbacks (without {names}, since deleted)")
 
     def _switch(
         self, request: HttpRequest, queryset: QuerySet[ServedModel], field: str, value: bool, word: str
@@ -246,60 +265,5 @@ class ServedModelAdmin(RoutingAdmin[ServedModel]):
                     "Set another upstream id.",
                     messages.WARNING,
                 )
-
-
-def retirement_day(deployment: Deployment) -> date | None:
-    """The day on which its upstream id retires: the operator's word goes before ours."""
-    if "retired_on" in deployment.capabilities:
-        value = deployment.capabilities["retired_on"]
-        return date.fromisoformat(value) if value else None
-    return find_retirement(deployment.upstream_id)
-
-
-def is_retired(deployment: Deployment) -> bool:
-    return judge_retirement(retirement_day(deployment), timezone.localdate()) is Retirement.RETIRED
-
-
-def retirement_badge(deployment: Deployment) -> SafeString:
-    day = retirement_day(deployment)
-    match judge_retirement(day, timezone.localdate()):
-        case Retirement.RETIRED:
-            return badge("retired", "danger", f"The provider stopped serving this on {day}")
-        case Retirement.SOON:
-            return badge(f"retires {day}", "warning", f"The provider stops serving this on {day}")
-    return SafeString("")
-
-
-def badge_name(name: str) -> SafeString:
-    return format_html('<code class="pb-code">{}</code>', name)
-
-
-def _state_badges(model: ServedModel) -> list[SafeString]:
-    if not model.is_enabled:
-        return [badge("disabled", "danger", "Clients get 404")]
-    found: list[SafeString] = []
-    usable = [
-        deployment
-        for deployment in model.deployments.all()
-        if deployment.is_enabled and deployment.provider.is_enabled
-    ]
-    if not usable:
-        found.append(badge("not served", "danger", "No deployment of an enabled provider"))
-    elif not any(_has_key(deployment.provider_id) for deployment in usable):
-        found.append(badge("no key", "warning", "Its provider has no key: requests get 503"))
-    elif all(is_retired(deployment) for deployment in usable):
-        found.append(
-            badge("fails", "danger", "The provider no longer serves the upstream id: requests get 404")
-        )
-    else:
-        found.append(badge("ready", "success"))
-    if not model.is_listed:
-        found.append(badge("hidden", "", "Not in GET /models"))
-    if not model.allows_streaming:
-        found.append(badge("no streaming", "", "“stream”: true gets an error"))
-    return found
-
-
-def _has_key(provider_id: int) -> bool:
-    providers = lookup.current().providers
-    return any(provider.id == provider_id and provider.is_configured for provider in providers)
+        for sentence in useless_fallbacks(fallbacks_of(ServedModel.objects.filter(pk=model.pk))):
+            self.message_user(request, sentence, messages.WARNING)

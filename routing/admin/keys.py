@@ -19,9 +19,9 @@ from django.views.decorators.cache import never_cache
 from routing import services
 from routing.admin import key_secrets
 from routing.admin.base import RoutingAdmin, badge, badges
-from routing.admin.catalog import badge_name
 from routing.admin.key_forms import ApiKeyForm, RotationForm
 from routing.admin.key_state import STATES, in_state, last_used, limits, name_cell, state_badges, when
+from routing.admin.model_state import badge_name
 from routing.domain.keys import is_ours, prefix_of
 from routing.domain.secrets import Secret
 from routing.models import ApiKey

@@ -18,8 +18,10 @@ from django.utils.safestring import SafeString
 from routing import crypto, lookup
 from routing.access import current_access
 from routing.admin.base import badge
-from routing.admin.catalog import retirement_day
+from routing.admin.fallbacks import fallbacks_of, useless_fallbacks
+from routing.admin.model_state import retirement_day
 from routing.admin.providers import how_to_configure, key_badge
+from routing.admin.resting import read_resting
 from routing.domain.access import AccessMode
 from routing.domain.kinds import KINDS
 from routing.domain.retirements import Retirement, judge_retirement
@@ -29,6 +31,7 @@ from routing.models import Alias, ApiKey, ConfigVersion, Deployment, Provider, S
 from routing.models.triggers import missing_triggers
 
 _SHOWN_CHANGES = 8
+_SHOWN_NAMES = 5
 _PREFERRED_MODELS = ("gpt-4o-mini", "claude-sonnet-4")
 
 
@@ -119,6 +122,11 @@ def _notices(table: RoutingTable) -> Iterator[Notice]:
     providers_url = reverse("admin:routing_provider_changelist")
     for problem in table.problems:
         yield Notice("danger", problem, providers_url, "Providers")
+    if names := [str(resting.deployment) for resting in read_resting()]:
+        verb = "rests" if len(names) == 1 else "rest"
+        url = reverse("admin:routing_servedmodel_cooldowns")
+        text = f"{_join(_first(names))} {verb} after trouble upstream."
+        yield Notice("warning", text, url, "Cooldowns")
     yield from _model_notices(timezone.localdate())
 
 
@@ -151,6 +159,17 @@ def _model_notices(today: date) -> Iterator[Notice]:
         when = "tomorrow" if days == 1 else f"in {days} days"
         text = f"{upstream_id} retires on {day}, {when}. Used by {_join(users)}."
         yield Notice("warning", text, list_url, "Models")
+    useless = list(useless_fallbacks(fallbacks_of(ServedModel.objects.filter(is_enabled=True))))
+    for sentence in useless[:_SHOWN_NAMES]:
+        yield Notice("warning", sentence, list_url, "Models")
+    if len(useless) > _SHOWN_NAMES:
+        text = f"{len(useless) - _SHOWN_NAMES} more fallbacks cannot answer."
+        yield Notice("warning", text, list_url, "Models")
+
+
+def _first(names: list[str]) -> list[str]:
+    more = len(names) - _SHOWN_NAMES
+    return names if more <= 0 else [*names[:_SHOWN_NAMES], f"{more} more"]
 
 
 def _join(names: Iterable[str]) -> str:

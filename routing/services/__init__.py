@@ -11,6 +11,7 @@ from routing.services.configuration import (
     rotate_credential,
     set_credential,
 )
+from routing.services.cooldowns import end_cooldowns
 from routing.services.encryption import Reencryption, reencrypt_secrets
 from routing.services.key_use import record_use
 from routing.services.keys import (
@@ -27,6 +28,7 @@ __all__ = [
     "Reencryption",
     "delete_model",
     "delete_provider",
+    "end_cooldowns",
     "issue_key",
     "issue_secret",
     "record_use",
