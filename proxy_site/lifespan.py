@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from api.services import key_use, limits, transport
+from api.services import cooldowns, gauges, key_use, limits, tracing, transport
 from routing import lookup
 
 logger = logging.getLogger("patchbay.server")
@@ -18,14 +18,18 @@ _FIRST_LOAD_SECONDS = 10.0
 
 async def run_lifespan(receive: Any, send: Any) -> None:
     """The ASGI lifespan protocol: load the snapshot and watch it, then let go of everything."""
-    watcher = lookup.Watcher()
+    limits.current()  # A wrong VALKEY_URL is told now, not to the first request.
+    rests = cooldowns.current()
+    watcher = lookup.Watcher(describe_cooldowns=rests.describe)
+    unsubscribe = lookup.subscribe(rests.follow)
     key_use_writer = key_use.Writer()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            limits.current()  # A wrong VALKEY_URL is told now, not to the first request.
             watcher.start()
             key_use_writer.start()
+            gauges.start()
+            tracing.start()
             loaded = await asyncio.to_thread(watcher.wait_loaded, _FIRST_LOAD_SECONDS)
             if not loaded:
                 logger.error(
@@ -34,8 +38,12 @@ async def run_lifespan(receive: Any, send: Any) -> None:
                 )
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
+            unsubscribe()
             await transport.close_all()
             await limits.close()
+            await cooldowns.close()
+            gauges.stop()
+            await tracing.stop()
             await asyncio.to_thread(key_use_writer.stop)
             await asyncio.to_thread(watcher.stop)
             await send({"type": "lifespan.shutdown.complete"})
