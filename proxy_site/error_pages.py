@@ -11,6 +11,6 @@ class ErrorPageFilter(SafeExceptionReporterFilter):
     """Django goes by the names of settings and headers. An address may hold a password, too."""
 
     hidden_settings = re.compile(
-        SafeExceptionReporterFilter.hidden_settings.pattern + "|URL|PEPPER|COOKIE|CREDENTIAL|DSN",
+        SafeExceptionReporterFilter.hidden_settings.pattern + "|URL|PEPPER|COOKIE|CREDENTIAL|DSN|OTLP",
         flags=re.IGNORECASE,
     )

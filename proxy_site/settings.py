@@ -383,6 +383,17 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "proxy_site.error_pages.ErrorPageFilter"
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 METRICS_MODELS = env.whole("METRICS_MODELS", 1000, minimum=1)
 
+# Traces. The SDK reads the other standard OTEL_* variables by itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+if OTEL_EXPORTER_OTLP_ENDPOINT and not OTEL_EXPORTER_OTLP_ENDPOINT.startswith(("http://", "https://")):
+    raise ImproperlyConfigured(
+        "OTEL_EXPORTER_OTLP_ENDPOINT must be the address of a collector that takes OTLP over HTTP, "
+        "such as http://127.0.0.1:4318."
+    )
+OTEL_EXPORTER_OTLP_HEADERS = env.text("OTEL_EXPORTER_OTLP_HEADERS")
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME")
+OTEL_SDK_DISABLED = env.flag("OTEL_SDK_DISABLED", False)
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("LOG_FORMAT", "json" if IS_PRODUCTION else "text", ("json", "text"))
 LOGGING: dict[str, Any] = {

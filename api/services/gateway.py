@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from api.services import admission, cooldowns, dispatch, lifecycle, limits
+from api.services import admission, cooldowns, dispatch, lifecycle, limits, tracing
 from api.services.early_stream import EarlyStream
 from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
@@ -38,6 +38,7 @@ class Call:
         self.record = Record(
             self.request_id, self.started, key_prefix=self.key.prefix if self.key is not None else None
         )
+        self.record.trace_context = tracing.read_context(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

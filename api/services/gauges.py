@@ -31,6 +31,7 @@ _MEMORY: Final = Path("/proc/self/statm")
 _RELEASE: Final = re.compile(r"^## (\S+)", re.MULTILINE)
 
 _resting: dict[tuple[str, str], Series] = {}
+_sampling: asyncio.Task[None] | None = None
 
 
 def sample() -> None:
@@ -54,8 +55,21 @@ def sample() -> None:
     series(families.BUILD, _read_version()).set(1)
 
 
-async def keep_sampling() -> None:
-    """For a worker among several: as long as it lives."""
+def start() -> None:
+    """Where there are several workers: set them once a second from now on. On the event loop."""
+    global _sampling
+    if metrics.current().readers is not None:
+        _sampling = asyncio.create_task(_keep_sampling())
+
+
+def stop() -> None:
+    global _sampling
+    if _sampling is not None:
+        _sampling.cancel()
+        _sampling = None
+
+
+async def _keep_sampling() -> None:
     while True:
         try:
             sample()

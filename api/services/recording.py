@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from api.services import metrics
 from api.services.admission import Admission
@@ -18,7 +19,13 @@ from api.services.limits import UNLIMITED, Lease
 from api.services.translation.failures import Failure
 from api.services.translation.usage import Usage
 
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
 logger = logging.getLogger("patchbay.request")
+
+ANSWERED: Final = metrics.ANSWERED
+"""The outcome of an attempt that was answered."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's status for a client that hung up; it stands in the log and the metrics only."""
@@ -71,6 +78,7 @@ class Record:
     first_output: float | None = None
     usage: Usage | None = None
     finish: str | None = None
+    trace_context: Context | None = None
     is_written: bool = False
 
     def begin_attempt(self, deployment: str, candidate: Candidate | None = None) -> Attempt:
@@ -114,9 +122,10 @@ class Record:
             self.place.leave()
         seconds = time.perf_counter() - self.started
         self._count(status, failure, seconds)
+        trace_id = _trace(self, status, failure, seconds) if _trace is not None else None
         level = logging.INFO if failure is None else failure.spec.log_level
         if logger.isEnabledFor(level):
-            logger.handle(RequestLine(level, self, status, failure, seconds))
+            logger.handle(RequestLine(level, self, status, failure, seconds, trace_id))
 
     def _count(self, status: int, failure: Failure | None, seconds: float) -> None:
         counts = metrics.current().requests
@@ -139,6 +148,15 @@ class Record:
             counts.count_failure(failure.kind, self.model)
 
 
+_trace: Callable[[Record, int, Failure | None, float], str | None] | None = None
+
+
+def trace_with(tell: Callable[[Record, int, Failure | None, float], str | None] | None) -> None:
+    """Have each finished request told to `tell` with its status and seconds; it returns the trace's id."""
+    global _trace
+    _trace = tell
+
+
 class RequestLine(logging.LogRecord):
     """The log record of one request.
 
@@ -147,7 +165,13 @@ class RequestLine(logging.LogRecord):
     """
 
     def __init__(
-        self, level: int, request: Record, status: int, failure: Failure | None, seconds: float
+        self,
+        level: int,
+        request: Record,
+        status: int,
+        failure: Failure | None,
+        seconds: float,
+        trace_id: str | None,
     ) -> None:
         self.created = time.time()
         self.levelno = level
@@ -156,6 +180,7 @@ class RequestLine(logging.LogRecord):
         self.told = request
         self.status = status
         self.failure = failure
+        self.trace_id = trace_id
 
     name = logger.name
     msg = "chat"
@@ -174,7 +199,7 @@ class RequestLine(logging.LogRecord):
     def readable_fields(self) -> dict[str, Any]:
         """For people: an attempt is a few words, and a first one that was enough is not called one."""
         attempts = self.told.attempts
-        if len(attempts) == 1 and attempts[0].outcome == "ok":
+        if len(attempts) == 1 and attempts[0].outcome == ANSWERED:
             only = attempts[0]
             return self._describe(None) | {
                 "upstream": only.deployment,
@@ -207,6 +232,8 @@ class RequestLine(logging.LogRecord):
             fields["finish"] = request.finish
         if request.config_version is not None:
             fields["config"] = request.config_version
+        if self.trace_id is not None:
+            fields["trace_id"] = self.trace_id
         if usage is not None:
             fields["input_tokens"] = usage.input_tokens
             fields["output_tokens"] = usage.output_tokens

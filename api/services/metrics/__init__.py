@@ -18,6 +18,7 @@ from django.conf import settings
 
 from api.services.metrics.exposition import CONTENT_TYPE as CONTENT_TYPE
 from api.services.metrics.exposition import render
+from api.services.metrics.requests import ANSWERED as ANSWERED
 from api.services.metrics.requests import OTHER as OTHER
 from api.services.metrics.requests import RequestCounts
 from api.services.metrics.requests import Way as Way

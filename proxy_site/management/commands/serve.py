@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from api.services import metrics
 from proxy_site import env
 from proxy_site.server import raise_file_limit, server_config
 from proxy_site.shutdown import GracefulServer
@@ -129,7 +130,8 @@ class Command(BaseCommand):
                 workers=settings.WEB_CONCURRENCY,
                 patience=settings.DRAIN_DELAY + settings.SHUTDOWN_GRACE,
             )
-            is_served = supervisor.run() == 0
+            with metrics.shared_directory():
+                is_served = supervisor.run() == 0
         else:
             raise_file_limit()
             config = uvicorn.Config(**server_config(host=settings.HOST, port=settings.PORT))
