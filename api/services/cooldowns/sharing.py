@@ -16,6 +16,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,7 +132,7 @@ class ValkeyBoard:
                     "rest",
                     _circuit_text(key),
                     round((circuit.until - now) * 1000),
-                    orjson.dumps(_value(circuit)).decode(),
+                    _write(circuit),
                     max(0, round(probe * 1000)),
                     int(is_shorter),
                 )
@@ -141,12 +142,13 @@ class ValkeyBoard:
     def _take_in(self, answer: list[tuple[str, int, str, int]]) -> None:
         shown: dict[Key, str] = {}
         for text, left, value, probe in answer:
-            key = _key(text)
-            seen = orjson.loads(value)
-            shown[key] = seen["episode"]
+            notice = _read(text, value)
+            if notice is None:
+                continue
+            shown[notice.key] = notice.episode
             # What changed here while the question was on its way is told next.
-            if key not in self._news:
-                self._compare(key, left / 1000, seen, probe / 1000)
+            if notice.key not in self._news:
+                self._compare(notice, left / 1000, probe / 1000)
         for key, episode in self._shown.items():
             circuit = self._cooldowns.find(key)
             if (
@@ -159,40 +161,70 @@ class ValkeyBoard:
                 self._cooldowns.close(circuit)
         self._shown = shown
 
-    def _compare(self, key: Key, left: float, seen: dict[str, Any], probe: float) -> None:
-        circuit = self._cooldowns.find(key)
-        if circuit is None or circuit.episode != seen["episode"]:
+    def _compare(self, notice: _Notice, left: float, probe: float) -> None:
+        circuit = self._cooldowns.find(notice.key)
+        if circuit is None or circuit.episode != notice.episode:
             circuit = self._cooldowns.adopt(
-                key,
-                Names(*seen["names"]),
+                notice.key,
+                notice.names,
                 # By then the probe of whoever began the rest is under way, and known.
                 seconds=left + 1.5 * self._interval if left > 0 else 0.0,
-                reason=Reason(seen["reason"]),
-                failure=seen["failure"],
-                streak=seen["streak"],
-                resets=seen["resets"],
-                episode=seen["episode"],
+                reason=notice.reason,
+                failure=notice.failure,
+                streak=notice.streak,
+                resets=notice.resets,
+                episode=notice.episode,
             )
         if not circuit.is_closed:
             circuit.held_until = self._cooldowns.clock() + probe if probe > 0 else 0.0
 
 
-def _value(circuit: CandidateCircuit) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """What Valkey holds of one circuit."""
+
+    key: Key
+    names: Names
+    episode: str
+    reason: Reason
+    failure: str | None
+    streak: int
+    resets: int
+
+
+def _write(circuit: CandidateCircuit) -> str:
     names = circuit.names
-    return {
-        "episode": circuit.episode,
-        "names": [names.provider, names.upstream_id, names.credential],
-        "reason": circuit.reason.value,
-        "failure": circuit.failure,
-        "streak": circuit.streak,
-        "resets": circuit.resets,
-    }
+    return orjson.dumps(
+        {
+            "episode": circuit.episode,
+            "names": [names.provider, names.upstream_id, names.credential],
+            "reason": circuit.reason.value,
+            "failure": circuit.failure,
+            "streak": circuit.streak,
+            "resets": circuit.resets,
+        }
+    ).decode()
+
+
+def _read(text: str, value: str) -> _Notice | None:
+    """None where another version of this program, or another program, wrote something else."""
+    deployment, _, credential = text.partition("|")
+    try:
+        seen = orjson.loads(value)
+        provider, upstream_id, label = seen["names"]
+        return _Notice(
+            key=(int(deployment), credential or None),
+            names=Names(str(provider), str(upstream_id), None if label is None else str(label)),
+            episode=str(seen["episode"]),
+            reason=Reason(seen["reason"]),
+            failure=None if seen["failure"] is None else str(seen["failure"]),
+            streak=int(seen["streak"]),
+            resets=int(seen["resets"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        logger.debug("A shared cooldown cannot be read (%s: %s).", type(error).__name__, error)
+        return None
 
 
 def _circuit_text(key: Key) -> str:
     return f"{key[0]}|{key[1] or ''}"
-
-
-def _key(text: str) -> Key:
-    deployment, _, credential = text.partition("|")
-    return int(deployment), credential or None
