@@ -53,6 +53,11 @@ class FrameSplitter:
         self._skips_line_feed = False
         self._is_first = True
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Nothing of an unfinished frame is held, so whole frames may go around this splitter."""
+        return not self._pending and not self._skips_line_feed
+
     def feed(self, data: bytes) -> list[Frame]:
         if not data or self.failure is not None:
             return []

@@ -6,6 +6,7 @@ which joins one dialect's decoder to another's encoder. Reads no socket and no c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from api.services.translation.conversation import FinishReason, JsonObject
@@ -17,6 +18,7 @@ from api.services.translation.events import (
     is_output,
 )
 from api.services.translation.failures import Failure
+from api.services.translation.templates import FrameTemplate
 from api.services.translation.usage import Usage
 
 
@@ -63,6 +65,17 @@ class StreamTranslator(Protocol):
         """The upstream's bytes have ended. An unfinished stream has failed, also when it ended politely."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlainFrames:
+    """What surrounds the text in frames that say `event` and nothing else; spaces may stand before `last`."""
+
+    before: bytes
+    after: bytes
+    last: bytes
+    event: type[Event]
+    index: int
+
+
 class EventDecoder(Protocol):
     """The reading half: one dialect's bytes to events."""
 
@@ -70,6 +83,12 @@ class EventDecoder(Protocol):
     def usage(self) -> Usage | None: ...
     @property
     def paused_content(self) -> list[JsonObject] | None: ...
+    @property
+    def plain_frames(self) -> PlainFrames | None:
+        """Frames that may be translated without being read; None: the next must be read."""
+
+    def pass_over(self, texts: list[bytes]) -> None:
+        """Take note of the texts, in JSON's writing, of `plain_frames` that were translated unread."""
 
     def feed(self, data: bytes) -> list[Event]: ...
     def close(self) -> list[Event]: ...
@@ -83,6 +102,9 @@ class EventEncoder(Protocol):
 
     def encode(self, events: list[Event]) -> bytes: ...
 
+    def around(self, event: type[Event], index: int) -> tuple[bytes, bytes] | None:
+        """What it writes before and after the text of such an event, once the reply has begun."""
+
 
 class TranslatedStream:
     """A stream between two dialects."""
@@ -95,6 +117,7 @@ class TranslatedStream:
         self.finish: FinishReason | None = None
         self._decoder = decoder
         self._encoder = encoder
+        self._template: FrameTemplate | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -113,8 +136,20 @@ class TranslatedStream:
     def feed(self, data: bytes) -> bytes:
         if self.is_finished or self.failure is not None:
             return b""
+        pieces: list[bytes] = []
+        if self._template is not None:
+            texts: list[bytes] = []
+            done = self._template.fill(data, pieces, texts)
+            if texts:
+                self._decoder.pass_over(texts)
+            if done == len(data):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            data = data[done:]
         events = self._decoder.feed(data)
-        return self._pass_on(events) if events else b""
+        if events:
+            pieces.append(self._pass_on(events))
+        self._template = self._make_template() if self.has_output else None
+        return b"".join(pieces)
 
     def feed_unstreamed(self, body: bytes) -> bytes:
         if self.is_finished or self.failure is not None:
@@ -136,6 +171,13 @@ class TranslatedStream:
             self.is_finished = True
             self.finish = last.reason
         return self._encoder.encode(events)
+
+    def _make_template(self) -> FrameTemplate | None:
+        frames = self._decoder.plain_frames
+        around = self._encoder.around(frames.event, frames.index) if frames is not None else None
+        if frames is None or around is None:
+            return None
+        return FrameTemplate(frames.before, frames.after, *around, last=frames.last)
 
     def _look_for_start(self, events: list[Event]) -> None:
         for event in events:

@@ -52,6 +52,7 @@ from api.services.translation.events import (
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import load_json
 from api.services.translation.sse import Frame, FrameSplitter
+from api.services.translation.streams import PlainFrames
 from api.services.translation.upstream_responses import invalid_response, read_object
 from api.services.translation.usage import Usage, sum_usage
 
@@ -97,6 +98,36 @@ class StreamDecoder:
         self._thoughts = 0
         self._is_started = False
         self._is_done = False
+        self._latest: int | None = None  # the block that started last, while it is open
+        self._passed_over: list[bytes] = []
+
+    @property
+    def plain_frames(self) -> PlainFrames | None:
+        if self._latest is None or self._is_done or not self._splitter.is_between_frames:
+            return None
+        block = self._blocks[self._latest]
+        shape = _PLAIN_DELTAS.get(block.kind)
+        if shape is None:
+            return None
+        kind, name, event = shape
+        before = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+            b'"delta":{"type":"%b","%b":"' % (self._latest, kind.encode(), name.encode())
+        )
+        return PlainFrames(before, b'"}', b"}\n\n", event, block.index)
+
+    def pass_over(self, texts: list[bytes]) -> None:
+        # Read together and later: nothing of them is asked for before the next frame.
+        self._passed_over += texts
+
+    def _catch_up(self) -> None:
+        """Do for all that was passed over what a single delta with all its text would have done."""
+        if self._latest is None or not self._passed_over:
+            return
+        kind, name, _ = _PLAIN_DELTAS[self._blocks[self._latest].kind]
+        text = load_json(b'"%b"' % b"".join(self._passed_over))
+        self._passed_over.clear()
+        self._block_delta({"index": self._latest, "delta": {"type": kind, name: text}}, [])
 
     @property
     def usage(self) -> Usage | None:
@@ -106,6 +137,7 @@ class StreamDecoder:
         events: list[Event] = []
         if self._is_done:
             return events
+        self._catch_up()
         for frame in self._splitter.feed(data):
             self._read(frame, events)
             if self._is_done:
@@ -118,6 +150,7 @@ class StreamDecoder:
         events: list[Event] = []
         if self._is_done:
             return events
+        self._catch_up()
         for frame in self._splitter.close():
             # The end of the bytes may have cut it: what does not parse was not meant to be read.
             if frame.data is not None and read_object(frame.data) is not None:
@@ -154,6 +187,7 @@ class StreamDecoder:
         self._wire_usage = {}
         self._splitter = FrameSplitter()
         self._blocks = {}
+        self._latest = None
         self._recorder = ContentRecorder()
         self._stop_reason = self._stop_details = None
         self.paused_content = None
@@ -203,6 +237,7 @@ class StreamDecoder:
             content = {}
         block = _Block(text_of(content, "type"), start=self._text_length)
         self._blocks[_index_of(wire)] = block
+        self._latest = _index_of(wire)
         if self._recorder is not None:
             self._recorder.start(_index_of(wire), content)
         match block.kind:
@@ -264,6 +299,7 @@ class StreamDecoder:
             events.append(ReasoningAdded(text))
 
     def _block_stop(self, wire: JsonObject, events: list[Event]) -> None:
+        self._latest = None
         self._stop_block(self._blocks.pop(_index_of(wire), None), events)
 
     def _stop_block(self, block: _Block | None, events: list[Event]) -> None:
@@ -322,6 +358,13 @@ def _index_of(wire: JsonObject) -> int:
     index = wire.get("index")
     return index if type(index) is int else -1
 
+
+_PLAIN_DELTAS: Final[Mapping[str, tuple[str, str, type[Event]]]] = {
+    "text": ("text_delta", "text", TextAdded),
+    "thinking": ("thinking_delta", "thinking", ReasoningAdded),
+    "tool_use": ("input_json_delta", "partial_json", ToolArgumentsAdded),
+}
+"""By a block's kind: the delta that adds to it, which member of it is the text, and what it says."""
 
 _HANDLERS: Final[Mapping[str, Callable[[StreamDecoder, JsonObject, list[Event]], None]]] = {
     "content_block_delta": StreamDecoder._block_delta,

@@ -8,6 +8,7 @@ which nothing changes is not written anew.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from api.services.translation.conversation import FinishReason, JsonObject
 from api.services.translation.dialects.openai_chat.failures import decode_reported_failure
@@ -17,7 +18,12 @@ from api.services.translation.events import interrupted
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import dump_json, load_json
 from api.services.translation.sse import DONE, Frame, FrameSplitter, replace_data
+from api.services.translation.templates import FrameTemplate, learn_template
 from api.services.translation.usage import Usage
+
+_LESSONS: Final = 8
+"""How often a template is made anew where another kind of frame comes, such as one of another
+choice. A stream whose frames keep changing is read frame by frame."""
 
 
 class StreamRelay:
@@ -49,11 +55,18 @@ class StreamRelay:
         self._secrets = tuple(secrets)
         self._splitter = FrameSplitter()
         self._finished_choices: dict[int, bool] = {}
+        self._template: FrameTemplate | None = None
+        self._lessons = _LESSONS
 
     def feed(self, data: bytes) -> bytes:
         if self.is_finished or self.failure is not None:
             return b""
         pieces: list[bytes] = []
+        if self._template is not None and self._splitter.is_between_frames:
+            done = self._template.fill(data, pieces)
+            if done == len(data):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            data = data[done:]
         for frame in self._splitter.feed(data):
             self._relay(frame, pieces)
             if self.is_finished or self.failure is not None:
@@ -122,16 +135,20 @@ class StreamRelay:
             wire = chunk if chunk.get("error") else {"error": chunk}
             self.failure = decode_reported_failure(wire, model=self._model, secrets=self._secrets)
             return
+        # There is nothing in it but text, as far as we are concerned.
+        is_plain = self.has_output and self._lessons > 0
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
                 if type(choice) is dict:
                     self._read_choice(choice)
+                    is_plain = is_plain and choice.get("finish_reason") is None
         is_changed = False
         if "usage" in chunk:
             usage = chunk["usage"]
             if usage is not None:
                 self.usage = decode_usage(usage) or self.usage
+                is_plain = False
             if not self._keeps_usage:
                 if usage is not None and not choices:
                     return  # the chunk that we asked for
@@ -144,7 +161,11 @@ class StreamRelay:
             if self._renames and name != self._model:
                 chunk["model"] = self._model  # in its old place: the order of keys stays
                 is_changed = True
-        pieces.append(replace_data(frame, dump_json(chunk)) if is_changed else frame.raw + b"\n\n")
+        out = replace_data(frame, dump_json(chunk)) if is_changed else frame.raw + b"\n\n"
+        pieces.append(out)
+        if is_plain and b"\n" not in frame.raw:
+            self._lessons -= 1
+            self._template = learn_template(frame.raw, out) or self._template
 
     def _read_choice(self, choice: JsonObject) -> None:
         index = choice.get("index")

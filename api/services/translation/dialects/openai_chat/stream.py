@@ -58,6 +58,19 @@ class StreamEncoder:
                 writer(self, event, chunks)
         return b"".join(chunks)
 
+    def around(self, event: type[Event], index: int) -> tuple[bytes, bytes] | None:
+        if not self._has_role:
+            return None
+        if event is TextAdded:
+            before, after = b'{"content":"', b'"}'
+        elif event is ReasoningAdded:
+            before, after = b'{"reasoning_content":"', b'"}'
+        elif event is ToolArgumentsAdded and not self._context.uses_legacy_functions:
+            before, after = b'{"tool_calls":[{"index":%d,"function":{"arguments":"' % index, b'"}}]}'
+        else:
+            return None
+        return self._before + before, after + self._after
+
     def _set_id(self, reply_id: str) -> None:
         head: JsonObject = {
             "id": encode_id(reply_id, self._context),
