@@ -140,13 +140,14 @@ def test_a_model_without_a_key_says_what_to_set(keyless_server: LiveServer) -> N
 def test_an_upstream_that_refuses_our_key_is_the_operator_s_problem(
     server: LiveServer, upstream: FakeUpstream, model: str, stream: bool
 ) -> None:
+    provider = "anthropic" if model.startswith("claude") else "openai"
     for status, code in ((401, "upstream_authentication_error"), (403, "upstream_permission_error")):
         upstream.script(
             Json(
                 status,
                 {
                     "error": {
-                        "message": "Incorrect API key provided: test-openai-key-do-not-leak",
+                        "message": f"Incorrect API key provided: test-{provider}-key-do-not-leak",
                         "type": "x",
                     }
                 },

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import upstream_settings
 from tests.api.http import Stream, chat, say
+from tests.api.prepared import prepared_server
 from tests.fake_upstream import Answer, Behaviour, Cut, Disconnecting, FakeUpstream, Html, Json
-from tests.live_server import ROOT, LiveServer
+from tests.live_server import LiveServer
 
 OPENAI, ANTHROPIC = "/openai", "/anthropic"
 
@@ -33,17 +30,9 @@ def fallback_server(
     shared_upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:
     """`gpt-4o` at OpenAI, with two keys, and behind it at Anthropic."""
-    data_dir: Path = tmp_path_factory.mktemp("fallback")
-    server = LiveServer(upstream_settings(shared_upstream), data_dir=data_dir)
-    for arguments in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", _PREPARE]):
-        subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **server.environment},
-            check=True,
-            timeout=60,
-        )
-    with server:
+    with prepared_server(
+        upstream_settings(shared_upstream), tmp_path_factory.mktemp("fallback"), _PREPARE
+    ) as server:
         yield server
 
 
@@ -138,6 +127,26 @@ def test_a_stream_that_has_begun_is_never_started_again(
     assert "upstream_stream_interrupted" in text
     assert "[DONE]" not in text
     assert len(upstream.requests) == 1
+
+
+def test_a_limit_that_ends_soonest_is_told(fallback_server: LiveServer, upstream: FakeUpstream) -> None:
+    upstream.script(Json(429, _error("in a minute"), {"retry-after": "60"}), path=OPENAI)
+    upstream.script(Json(429, _error("in a moment"), {"retry-after": "3"}), path=OPENAI)
+    upstream.always(Json(503, _error("busy")), path=ANTHROPIC)
+    answer = chat(fallback_server.url, say("gpt-4o"))
+    assert answer.status == 429
+    assert answer.error["message"] == "in a moment"
+    assert answer.headers["retry-after"] == "3"
+    assert answer.headers["x-patchbay-attempts"] == "3"
+
+
+def test_what_one_protocol_cannot_say_is_asked_of_another(
+    fallback_server: LiveServer, upstream: FakeUpstream
+) -> None:
+    upstream.always(Json(503, _error("busy")), path=OPENAI)
+    answer = chat(fallback_server.url, say("gpt-4o", n=2))
+    assert answer.status == 503
+    assert answer.error["message"] == "busy"
 
 
 def test_keys_take_turns(fallback_server: LiveServer, upstream: FakeUpstream) -> None:
