@@ -115,7 +115,14 @@ class ReplyStream:
         Raises:
             Failure: the stream failed before it said anything.
         """
-        if self._response.headers.get("content-type", "").startswith("application/json"):
+        content_type = self._response.headers.get("content-type", "")
+        if content_type.startswith("text/html"):
+            raise Failure(
+                FailureKind.UPSTREAM_INVALID_RESPONSE,
+                "The upstream answered with a web page instead of a stream. "
+                "The operator checks the provider's base URL.",
+            )
+        if content_type.startswith("application/json"):
             # The upstream does not stream: the client gets a stream of the whole reply.
             async with asyncio.timeout(self._timeouts.total):
                 body = await self._response.read(settings.MAX_REPLY_BYTES)
