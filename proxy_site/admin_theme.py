@@ -31,6 +31,12 @@ def _list(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
     return _page(title, icon, f"{app}_{model}_changelist", f"{app}.view_{model}")
 
 
+def _is_about_models(request: HttpRequest) -> bool:
+    """The theme goes by how an address begins, and the cooldowns' begins like that of the models."""
+    name = request.resolver_match.url_name if request.resolver_match else ""
+    return (name or "").startswith("routing_servedmodel_") and name != "routing_servedmodel_cooldowns"
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Patchbay",
     "SITE_HEADER": "Patchbay",
@@ -78,7 +84,7 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Routing",
                 "items": [
-                    _list("Models", "neurology", "routing", "servedmodel"),
+                    _list("Models", "neurology", "routing", "servedmodel") | {"active": _is_about_models},
                     _list("Aliases", "alt_route", "routing", "alias"),
                     _list("Providers", "dns", "routing", "provider"),
                     _page("Cooldowns", "ac_unit", "routing_servedmodel_cooldowns", "routing.view_deployment"),

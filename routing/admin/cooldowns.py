@@ -48,7 +48,8 @@ class CooldownPages(Base):
             {
                 **self.admin_site.each_context(request),
                 "title": "Cooldowns",
-                "opts": self.opts,
+                "content_title": "Cooldowns",
+                "model_admin": self,
                 "resting": read_resting(),
                 "ended": request.GET.get("ended", ""),
                 "may_end": request.user.has_perm("routing.change_deployment"),

@@ -35,7 +35,6 @@ class DeploymentInline(StackedInline[Deployment, ServedModel]):
             "Time limits and capabilities",
             {
                 "classes": ("collapse",),
-                "description": "Time limits are in seconds. Empty: the provider's.",
                 "fields": (
                     ("connect_timeout", "headers_timeout"),
                     ("first_token_timeout", "idle_timeout"),
@@ -52,6 +51,8 @@ class DeploymentInline(StackedInline[Deployment, ServedModel]):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "capabilities":
             field.widget.attrs["rows"] = 3
+        elif field is not None and db_field.name.endswith("_timeout"):
+            field.help_text += " In seconds; empty: as the provider says."
         return field
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:

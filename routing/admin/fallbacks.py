@@ -63,10 +63,17 @@ class FallbackInline(TabularInline[FallbackModel, ServedModel]):
     autocomplete_fields = ("fallback",)
     ordering_field = "position"
     hide_title = True
-    verbose_name_plural = "fallbacks: models that answer when this one cannot"
+    verbose_name_plural = "fallbacks: models that stand in for it"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FallbackModel]:
         return super().get_queryset(request).prefetch_related(Prefetch("fallback", with_deployments()))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "fallback":
+            # The list is for choosing; adding and changing models has a page of its own.
+            field.widget = field.widget.widget
+        return field
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("routing.view_servedmodel") or self._may_change(request)
