@@ -72,7 +72,7 @@ class RequestCounts:
         self._registry = registry
         self._names_at_most = names_at_most
         self._models: dict[tuple[str, bool], _ModelSeries] = {}
-        self._model_names: set[str] = {UNKNOWN}
+        self._model_names: set[str] = set()
         self._deployments: dict[str, _DeploymentSeries] = {}
         self._overhead = {
             is_stream: registry.series(families.OVERHEAD_SECONDS, _stream_label(is_stream))
@@ -92,24 +92,25 @@ class RequestCounts:
         usage: Usage | None,
     ) -> None:
         """`first_output` is in seconds from the request's beginning, as `seconds` are."""
-        name = model or UNKNOWN
-        series = self._models.get((name, is_stream)) or self._add_model(name, is_stream)
-        (series.statuses.get(status) or self._add_status(series, name, is_stream, status)).add()
         if model is None:
+            labels = (UNKNOWN, str(status), _stream_label(is_stream))
+            self._registry.series(families.REQUESTS, *labels).add()
             return
+        series = self._models.get((model, is_stream)) or self._add_model(model, is_stream)
+        (series.statuses.get(status) or self._add_status(series, model, is_stream, status)).add()
         series.seconds.observe(seconds)
         self._overhead[is_stream].observe(overhead)
         if first_output is not None and is_stream:
             if series.first_output is None:
                 series.first_output = self._registry.series(
-                    families.FIRST_OUTPUT_SECONDS, self._told_apart(name)
+                    families.FIRST_OUTPUT_SECONDS, self._told_apart(model)
                 )
             series.first_output.observe(first_output)
         if usage is not None:
             series.input_tokens.add(usage.input_tokens)
             series.output_tokens.add(usage.output_tokens)
             if usage.cache_read_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
-                self._count_parts(series, self._told_apart(name), usage)
+                self._count_parts(series, self._told_apart(model), usage)
 
     def count_failure(self, kind: FailureKind, model: str | None = None) -> None:
         series = self._failures.get(kind)
@@ -144,7 +145,7 @@ class RequestCounts:
         return name if name in self._model_names else OTHER
 
     def _add_model(self, name: str, is_stream: bool) -> _ModelSeries:
-        if name not in self._model_names and len(self._model_names) <= self._names_at_most:
+        if name not in self._model_names and len(self._model_names) < self._names_at_most:
             self._model_names.add(name)
         label = self._told_apart(name)
         found = self._models.get((label, is_stream))

@@ -58,7 +58,7 @@ class Series:
         self._cells[self._first] += amount
 
     def set(self, value: float) -> None:
-        self._cells[self._first] = value
+        self._cells[self._first] = float(value)
 
     def observe(self, value: float) -> None:
         """For histograms. A bucket's cell holds what fell into it and not into a smaller one."""
