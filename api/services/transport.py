@@ -147,9 +147,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
-        return _Response(await self._post("POST", request, timeouts))
+        return _Response(await self._request(request, timeouts))
 
-    async def _post(self, method: str, request: WireRequest, timeouts: Timeouts) -> aiohttp.ClientResponse:
+    async def _request(self, request: WireRequest, timeouts: Timeouts) -> aiohttp.ClientResponse:
         url, headers, body = request.url, request.headers, request.body
         way, proxy = self._route(url, allows_private=request.allows_private)
         limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
@@ -159,10 +159,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             try:
                 async with asyncio.timeout(timeouts.connect + timeouts.headers):
                     return await self._sessions[way].request(
-                        method,
+                        request.method,
                         url,
                         headers=headers,
-                        data=body if len(body) <= _ONE_WRITE_BYTES else io.BytesIO(body),
+                        data=(body or None) if len(body) <= _ONE_WRITE_BYTES else io.BytesIO(body),
                         allow_redirects=False,
                         proxy=proxy,
                         timeout=limits,
@@ -209,13 +209,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         timeouts = Timeouts(connect=connect, headers=read, first_token=read, idle=read, total=read)
         body = await request.aread()
         try:
-            response = await self._post(
-                request.method,
+            response = await self._request(
                 WireRequest(
                     str(request.url),
                     dict(request.headers),
                     body,
                     allows_private=bool(request.extensions.get("allows_private", False)),
+                    method=request.method,
                 ),
                 timeouts,
             )

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One POST, ready to be sent. Its headers hold a secret: never log it.
+    """One request, ready to be sent. Its headers hold a secret: never log it.
 
     `allows_private`: the URL may lead to this machine or its network.
     """
@@ -18,6 +18,7 @@ class WireRequest:
     headers: Mapping[str, str]
     body: bytes
     allows_private: bool = False
+    method: str = "POST"
 
     def __repr__(self) -> str:
         return f"WireRequest({len(self.body)} bytes)"

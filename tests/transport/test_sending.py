@@ -43,6 +43,23 @@ async def test_a_request_arrives_as_it_was_given(transport: Transport) -> None:
     assert set(received.headers) - {*headers, "host", "content-length", "accept-encoding"} == set()
 
 
+async def test_a_get_has_no_body(transport: Transport) -> None:
+    async with recording(seen := []) as server:
+        request = WireRequest(server.url + "/v1/models", {"x-a": "b"}, b"", allows_private=True, method="GET")
+        for _ in range(2):
+            response = await transport.send(request, TIMEOUTS)
+            assert await response.read(10) == b"ok"
+            await response.close()
+        assert await fetch(transport, server.url + "/v1/models") == b"ok"
+    assert [received.line for received in seen] == [
+        "GET /v1/models HTTP/1.1",
+        "GET /v1/models HTTP/1.1",
+        "POST /v1/models HTTP/1.1",
+    ]
+    assert "content-length" not in seen[0].headers
+    assert seen[0].headers["x-a"] == "b"
+
+
 async def test_ipv6(transport: Transport) -> None:
     async with recording(seen := [], host="::1") as server:
         assert await fetch(transport, server.url) == b"ok"

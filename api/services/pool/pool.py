@@ -49,7 +49,7 @@ class PoolTransport:
 
     async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
         target = self._targets[request.allows_private].get(request.url) or self._read_target(request)
-        head = encode_head(target, request.headers, len(request.body))
+        head = encode_head(target, request.headers, len(request.body), request.method)
         connection = self._take_idle(target.origin)
         if connection is not None:
             response = await connection.exchange(head, request.body, timeouts.headers)

@@ -104,21 +104,21 @@ def parse_target(url: str, *, allows_private: bool = False) -> Target:
     )
 
 
-def encode_head(target: Target, headers: Mapping[str, str], length: int) -> bytes:
+def encode_head(target: Target, headers: Mapping[str, str], length: int, method: str = "POST") -> bytes:
     """The request's head for a body of `length` bytes.
 
     Raises:
         Failure: a header's name or value would break out of its line.
     """
     _check_values(headers)
-    lines = [target.opening]
+    lines = [target.opening if method == "POST" else method + target.opening.removeprefix("POST")]
     for name, value in headers.items():
         prefix = _line_prefix(name)
         if prefix:
             lines.append(prefix + value)
     if target.authorization and not any(name.lower() == "authorization" for name in headers):
         lines.append(f"\r\nauthorization: {target.authorization}")
-    lines.append(f"\r\ncontent-length: {length}\r\n\r\n")
+    lines.append(f"\r\ncontent-length: {length}\r\n\r\n" if length or method == "POST" else "\r\n\r\n")
     return "".join(lines).encode()
 
 
