@@ -1,0 +1,263 @@
+"""The line of a request, as people and as programs read it, and what cannot be done to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.services.recording import CLIENT_CLOSED_REQUEST, Record
+from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.usage import Usage
+from proxy_site.logs import JsonFormatter, StderrHandler, TextFormatter
+
+FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
+
+Line = Callable[..., str]
+
+
+class Kept(logging.Handler):
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def finish(monkeypatch: pytest.MonkeyPatch) -> Line:
+    """Finishes a request and returns its one line."""
+    logger = logging.getLogger("patchbay.request")
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+
+    def run(form: str, record: Record, status: int = 200, failure: Failure | None = None) -> str:
+        kept = Kept(FORMATTERS[form]())
+        monkeypatch.setattr(logger, "handlers", [kept])
+        record.finish_request(status=status, failure=failure)
+        (line,) = kept.lines
+        return line
+
+    return run
+
+
+def a_record(**more: Any) -> Record:
+    return Record(
+        "req_1",
+        time.perf_counter(),
+        key_prefix="sk-pb-abcd",
+        requested_model="fast",
+        config_version=7,
+        **more,
+    )
+
+
+def test_everything_about_a_request_is_in_its_json_line(finish: Line) -> None:
+    record = a_record(alias="fast", model="gpt-4o", is_stream=True, usage=Usage(120, 34, reasoning_tokens=5))
+    first = record.begin_attempt("openai/gpt-4o")
+    first.upstream_status, first.upstream_request_id = 429, "up_1"
+    first.end("upstream_rate_limited")
+    record.fallback = "claude"
+    second = record.begin_attempt("anthropic/claude-1")
+    second.upstream_status = 200
+    second.end("ok")
+    record.first_output, record.finish = record.started + 0.25, "stop"
+    line = finish("json", record)
+    told = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", told.pop("time"))
+    for attempt in told["attempts"]:
+        assert attempt.pop("ms") >= 0
+    assert min(told.pop("ms"), told.pop("overhead_ms")) >= 0
+    assert told == {
+        "level": "info",
+        "logger": "patchbay.request",
+        "message": "chat",
+        "request_id": "req_1",
+        "status": 200,
+        "key": "sk-pb-abcd",
+        "model": "fast",
+        "alias": "fast",
+        "served_model": "gpt-4o",
+        "fallback": "claude",
+        "attempts": [
+            {
+                "deployment": "openai/gpt-4o",
+                "outcome": "upstream_rate_limited",
+                "upstream_status": 429,
+                "upstream_request_id": "up_1",
+            },
+            {
+                "deployment": "anthropic/claude-1",
+                "outcome": "ok",
+                "model": "claude",
+                "upstream_status": 200,
+            },
+        ],
+        "stream": True,
+        "ttft_ms": 250.0,
+        "finish": "stop",
+        "config": 7,
+        "input_tokens": 120,
+        "output_tokens": 34,
+        "reasoning_tokens": 5,
+    }
+
+
+def test_a_person_reads_an_attempt_in_a_few_words(finish: Line) -> None:
+    record = a_record(model="gpt-4o")
+    attempt = record.begin_attempt("openai/gpt-4o")
+    attempt.upstream_request_id = "up_1"
+    attempt.end("ok")
+    line = finish("text", record)
+    assert re.match(
+        r"\d\d:\d\d:\d\d INFO    chat request_id=req_1 status=200 key=sk-pb-abcd model=fast ", line
+    )
+    assert " upstream=openai/gpt-4o " in line
+    assert line.endswith(" upstream_request_id=up_1")
+    assert "attempts" not in line
+
+    record = a_record(model="gpt-4o")
+    for outcome in ("upstream_connect_timeout", "ok"):
+        record.begin_attempt("openai/gpt-4o").end(outcome)
+    line = finish("text", record)
+    assert re.search(
+        r' attempts="openai/gpt-4o upstream_connect_timeout [\d.]+ms; openai/gpt-4o ok [\d.]+ms"', line
+    )
+
+
+def test_a_failure_says_what_and_why_at_its_level(finish: Line) -> None:
+    failure = Failure(
+        FailureKind.UPSTREAM_AUTHENTICATION,
+        "The upstream refused the proxy's key.",
+        upstream_message="invalid x-api-key",
+        param="model",
+    )
+    told = json.loads(finish("json", a_record(), 502, failure))
+    assert told["level"] == "error"
+    assert told["failure"] == "upstream_authentication"
+    assert told["reason"] == "The upstream refused the proxy's key."
+    assert told["upstream_reason"] == "invalid x-api-key"
+    assert told["param"] == "model"
+
+
+def test_one_line_however_often_a_request_is_finished(finish: Line) -> None:
+    record = a_record()
+    assert json.loads(finish("json", record, CLIENT_CLOSED_REQUEST))["status"] == 499
+    with pytest.raises(ValueError, match="not enough values"):
+        finish("json", record)
+
+
+NASTY = (
+    "a\nb",
+    "a\x00\x1b[31m\x7f",
+    "a\u2028\u0085\u202e\ufeffb",
+    'a" status=200 model="b',
+    "\ud800",
+    "名" * 600,
+    "x" * 100_000,
+)
+
+
+@pytest.mark.parametrize("form", FORMATTERS)
+@pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
+def test_a_client_s_words_stay_one_value_of_one_short_line(finish: Line, form: str, name: str) -> None:
+    record = Record("req_1", 0.0, requested_model=name, ignored=(name, "user"))
+    line = finish(form, record, 404, Failure(FailureKind.MODEL_NOT_FOUND, f"No `{name}`."))
+    assert len(line) < 12_000
+    assert line.splitlines() == [line]
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]", line)
+    if form == "json":
+        told = json.loads(line)
+        assert told["status"] == 404
+        assert told["model"][:2] == name[:2]
+    else:
+        assert line.count(" status=") - line.count(' \\"status=') >= 1
+        assert re.search(r" status=404 model=(\"(\\.|[^\"\\])*\"|\S+) stream=False ", line)
+
+
+def test_a_value_that_json_has_no_word_for_is_told_as_text() -> None:
+    record = logging.makeLogRecord(
+        {
+            "name": "patchbay.x",
+            "msg": "said %s",
+            "args": ("so",),
+            "fields": {"path": Path("/a"), "big": 2**70},
+        }
+    )
+    told = json.loads(JsonFormatter().format(record))
+    assert told["message"] == "said so"
+    assert (told["path"], told["big"]) == ("/a", 2**70)
+    assert "path=/a" in TextFormatter().format(record)
+
+
+@pytest.mark.parametrize("form", FORMATTERS)
+def test_an_exception_is_told_and_forges_no_line(form: str) -> None:
+    try:
+        raise ValueError("x\n00:00:00 ERROR forged")
+    except ValueError:
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info(), "fields": {"path": "/"}})
+    lines = FORMATTERS[form]().format(record).split("\n")
+    assert "forged" in "".join(lines)
+    assert all(line.startswith("  | ") for line in lines[1:])
+
+
+class Stream:
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+
+def make_handler() -> StderrHandler:
+    handler = StderrHandler()
+    handler.setFormatter(TextFormatter())
+    return handler
+
+
+def a_line(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": text, "levelname": "INFO"})
+
+
+def test_each_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stderr", Stream(writing))
+    handler = make_handler()
+    handler.handle(a_line("first"))
+    handler.handle(a_line("\ud800 second"))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        lines = file.read().decode().splitlines()
+    assert [line[17:] for line in lines] == ["first", "\\ud800 second"]
+    assert handler.lost == 0
+
+
+def test_a_reader_that_went_away_costs_the_line_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stderr", Stream(writing))
+    os.close(reading)
+    handler = make_handler()
+    handler.handle(a_line("nobody reads this"))
+    assert handler.lost == 1
+    os.close(writing)
+    handler.handle(a_line("nor this: the file is closed"))
+    assert handler.lost == 2
+
+
+def test_a_full_disk_costs_the_line_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = make_handler()
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        handler.handle(a_line("there is no room for this"))
+    assert handler.lost == 1
