@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from django.http import HttpRequest
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 
@@ -14,16 +16,17 @@ from api.services import key_use
 from api.services.gateway import current_table
 from api.services.translation.failures import Failure, FailureKind
 from routing.access import current_access
+from routing.domain.access import is_loopback_host
 from routing.domain.keys import KeyProblem, KeyRow, is_ours
 
 # Each says that the request came through somebody else.
 _FORWARDING: Final = (
-    "HTTP_FORWARDED",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP",
-    "HTTP_VIA",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
 )
 
 _PROBLEMS: Final = {
@@ -85,22 +88,35 @@ def mask(token: str) -> str:
 
 
 def _token_of(request: ApiRequest) -> str:
-    meta = request.META
-    header: str = meta.get("HTTP_AUTHORIZATION", "")
+    headers = _headers_of(request)
+    header = headers.get("authorization", "")
     if header:
         scheme, _, token = header.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
-    return (meta.get("HTTP_X_API_KEY") or meta.get("HTTP_API_KEY") or "").strip()
+    return (headers.get("x-api-key") or headers.get("api-key") or "").strip()
+
+
+def _headers_of(request: HttpRequest) -> Mapping[str, str]:
+    """Names in lower case. Requests of Django's own handler, as those of its test client, have other ones."""
+    if isinstance(request, ApiRequest):
+        return request.client_headers
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def _accepts_any_token(request: ApiRequest) -> bool:
     policy = current_access()
     if not policy.is_local_only:
         return policy.accepts_any_token(host="", is_forwarded=False)
-    meta = request.META
+    headers = _headers_of(request)
     return policy.accepts_any_token(
-        host=meta.get("HTTP_HOST", ""), is_forwarded=any(name in meta for name in _FORWARDING)
+        host=headers.get("host", ""), is_forwarded=any(name in headers for name in _FORWARDING)
     )
+
+
+def is_from_here(request: ApiRequest) -> bool:
+    """Whether no header says that the request came through somebody else, or meant another machine."""
+    headers = _headers_of(request)
+    return is_loopback_host(headers.get("host", "")) and not any(name in headers for name in _FORWARDING)
 
 
 def _find_key(token: str) -> KeyRow:

@@ -9,9 +9,10 @@ import logging
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 
+from api.response import ApiResponse
 from api.services.translation.dialects.openai_chat.failures import encode_failure, encode_failure_headers
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json
@@ -55,22 +56,17 @@ def to_failure(error: Exception, request: HttpRequest) -> Failure:
             )
 
 
-def render_failure(failure: Failure) -> HttpResponse:
+def render_failure(failure: Failure) -> ApiResponse:
     headers = encode_failure_headers(failure)
     if failure.status == 401:
         headers["www-authenticate"] = 'Bearer realm="api"'
-    return HttpResponse(
-        dump_json(encode_failure(failure)),
-        status=failure.status,
-        content_type="application/json",
-        headers=headers,
-    )
+    return ApiResponse(dump_json(encode_failure(failure)), status=failure.status, headers=headers)
 
 
-def render_exception(error: Exception, request: HttpRequest) -> HttpResponse:
+def render_exception(error: Exception, request: HttpRequest) -> ApiResponse:
     return render_failure(to_failure(error, request))
 
 
-def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
+def handle_exception(error: Exception, context: dict[str, Any]) -> ApiResponse:
     """DRF's EXCEPTION_HANDLER."""
     return render_exception(error, context["request"])

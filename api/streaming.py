@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from django.http import StreamingHttpResponse
-
+from api.response import ApiResponse
 from api.services.reply_stream import Client
 
 
@@ -20,7 +19,7 @@ class Frames(Protocol):
     async def aclose(self) -> None: ...
 
 
-class EventStream(StreamingHttpResponse):
+class EventStream(ApiResponse):
     """Server-sent events. The lane sends each item of `frames` at once and closes `frames` whatever happens.
 
     Where it can, it attaches the client's connection to `frames`, which then write to it themselves.
@@ -30,8 +29,12 @@ class EventStream(StreamingHttpResponse):
 
     def __init__(self, frames: Frames, headers: Mapping[str, str]) -> None:
         super().__init__(
-            frames,
-            content_type="text/event-stream; charset=utf-8",
-            headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers},
+            b"",
+            headers={
+                "content-type": "text/event-stream; charset=utf-8",
+                "cache-control": "no-cache, no-transform",
+                "x-accel-buffering": "no",
+                **headers,
+            },
         )
         self.frames = frames

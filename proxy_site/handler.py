@@ -20,11 +20,12 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.urls import ResolverMatch
 
 from api.errors import render_exception, render_failure
-from api.request import ApiRequest, ClientGone, make_request_id
+from api.request import ApiRequest, ClientGone, Connection, make_request_id
+from api.response import ApiResponse
 from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
@@ -47,11 +48,11 @@ class ApiLane(ASGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        chain: Callable[[Any], Awaitable[HttpResponseBase]] = self._answer
+        chain: Callable[[Any], Awaitable[ApiResponse]] = self._answer
         if settings.CORS_ALLOWED_ORIGINS or settings.CORS_ALLOW_ALL_ORIGINS:
             from corsheaders.middleware import CorsMiddleware
 
-            chain = cast(Callable[[Any], Awaitable[HttpResponseBase]], CorsMiddleware(chain))
+            chain = cast(Callable[[Any], Awaitable[ApiResponse]], CorsMiddleware(chain))
         self._middleware_chain = chain
 
     def resolve_request(self, request: Any) -> ResolverMatch:
@@ -64,9 +65,10 @@ class ApiLane(ASGIHandler):
         request.resolver_match = match
         return match
 
-    async def _answer(self, request: ApiRequest) -> HttpResponseBase:
+    async def _answer(self, request: ApiRequest) -> ApiResponse:
         try:
-            response: HttpResponseBase = await self._get_response_async(request)  # type: ignore[attr-defined]
+            match = self.resolve_request(request)
+            response: ApiResponse = await match.func(request, *match.args, **match.kwargs)
             return response
         except ClientGone:
             raise
@@ -85,7 +87,7 @@ class ApiLane(ASGIHandler):
             failure = Failure(FailureKind.INVALID_REQUEST, "The query string is not UTF-8.")
             refusal = render_failure(failure)
             refusal.headers["x-request-id"] = make_request_id()
-            await _send_whole(refusal, send)
+            await _send_whole(refusal, None, send)
             return
         try:
             response = await self._middleware_chain(request)
@@ -93,7 +95,7 @@ class ApiLane(ASGIHandler):
             if isinstance(response, EventStream):
                 await _send_stream(response, send)
             else:
-                await _send_whole(response, send)
+                await _send_whole(response, request.connection, send)
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -107,15 +109,21 @@ class ApiLane(ASGIHandler):
             request.stop_watching()
 
 
-def _wire_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+def _wire_headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
     return [
-        (name.encode("ascii"), value.encode("latin-1", "replace"))
-        for name, value in response.headers._store.values()
+        (name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in response.headers.items()
     ]
 
 
-async def _send_whole(response: HttpResponseBase, send: Any) -> None:
-    content: bytes = response.content  # type: ignore[attr-defined]
+async def _send_whole(response: HttpResponse, connection: Connection | None, send: Any) -> None:
+    content = response.content
+    # The answer to a browser's preflight is one of Django's, from the CORS middleware.
+    if (
+        connection is not None
+        and isinstance(response, ApiResponse)
+        and connection.answer(response.status_code, response.headers, content)
+    ):
+        return
     response.headers["content-length"] = str(len(content))
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)}

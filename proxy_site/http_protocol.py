@@ -17,13 +17,13 @@ import http
 from typing import Any, Final
 
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.request import make_request_id
 from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json
+from proxy_site.direct_protocol import DirectProtocol
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 200
@@ -36,7 +36,7 @@ _LINGER_SECONDS: Final = 5.0
 once, the connection would be reset, and the answer lost with it."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(DirectProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._expects_head = True

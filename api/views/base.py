@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.views import APIView
 
 from api.auth import Caller, KeyAuthentication
 from api.errors import render_exception
 from api.request import ApiRequest
+from api.response import ApiResponse
 
 
 class ApiView(APIView):
@@ -23,39 +24,47 @@ class ApiView(APIView):
     """
 
     request: ApiRequest  # type: ignore[assignment]
-    caller: Caller | None
+    caller: Caller | None = None
+
+    allowed: ClassVar[tuple[str, ...]] = ()
+    """The methods that the view answers."""
+    authentications: ClassVar[Sequence[KeyAuthentication]] = ()
+    """Of `authentication_classes`, one instance each for all requests: they hold nothing."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        methods = [name.upper() for name in ("get", "post", "put", "patch", "delete") if hasattr(cls, name)]
+        cls.allowed = (*methods, "HEAD") if "GET" in methods else tuple(methods)
+        cls.authentications = tuple(
+            each()
+            for each in cls.authentication_classes
+            if isinstance(each, type) and issubclass(each, KeyAuthentication)
+        )
 
     async def dispatch(  # type: ignore[override]
         self, request: ApiRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    ) -> ApiResponse:
         self.request = request
-        self.caller = None
         try:
             self.perform_authentication(request)
             if self.permission_classes:
                 self.check_permissions(request)  # type: ignore[arg-type]
             if self.throttle_classes:
                 self.check_throttles(request)  # type: ignore[arg-type]
-            handler = getattr(self, request.method.lower(), None) if request.method else None
-            if handler is None or request.method not in self._allowed():
-                raise exceptions.MethodNotAllowed(request.method or "")
-            response: HttpResponseBase = await handler(request, *args, **kwargs)
+            method = request.method or ""
+            if method not in self.allowed:
+                raise exceptions.MethodNotAllowed(method)
+            response: ApiResponse = await getattr(self, method.lower())(request, *args, **kwargs)
             return response
         except Exception as error:
             response = render_exception(error, request)
             if response.status_code == 405:
-                response.headers["allow"] = ", ".join(self._allowed())
+                response.headers["allow"] = ", ".join(self.allowed)
             return response
 
     def perform_authentication(self, request: Any) -> None:
-        for authentication in self.authentication_classes:
-            if isinstance(authentication, type) and issubclass(authentication, KeyAuthentication):
-                self.caller = authentication().authenticate(request)[0]
-
-    @classmethod
-    def _allowed(cls) -> list[str]:
-        methods = [name.upper() for name in ("get", "post", "put", "patch", "delete") if hasattr(cls, name)]
-        return [*methods, "HEAD"] if "GET" in methods else methods
+        for authentication in self.authentications:
+            self.caller = authentication.authenticate(request)[0]
 
     # Plain OPTIONS has no meaning here; a browser's preflight is answered by the CORS middleware.
     options = None  # type: ignore[assignment]

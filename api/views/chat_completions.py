@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
-
 from api.auth import KeyAuthentication
 from api.errors import render_failure
 from api.request import ApiRequest, check_message_count
+from api.response import ApiResponse
 from api.services import gateway
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import load_json
@@ -18,13 +16,13 @@ from api.views.base import ApiView
 class ChatCompletionsView(ApiView):
     authentication_classes = [KeyAuthentication]
 
-    async def post(self, request: ApiRequest) -> HttpResponseBase:
+    async def post(self, request: ApiRequest) -> ApiResponse:
         body = load_json(await request.read_body())
         check_message_count(body)
         call = gateway.Call(
             request_id=request.request_id,
             body=body,
-            headers=request.client_headers(),
+            headers=request.client_headers,
             started=request.started,
             key=self.caller.key if self.caller is not None else None,
         )
@@ -37,4 +35,4 @@ class ChatCompletionsView(ApiView):
             return response
         if answer.frames is not None:
             return EventStream(answer.frames, answer.headers)
-        return HttpResponse(answer.body, content_type="application/json", headers=answer.headers)
+        return ApiResponse(answer.body, headers=answer.headers)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
-
 from api.request import ApiRequest
+from api.response import ApiResponse
 from api.services import lifecycle
 from api.services.translation.json_text import dump_json
 from api.views.base import ApiView
@@ -14,7 +13,7 @@ from routing import lookup
 class HealthView(ApiView):
     """200 while the process answers at all."""
 
-    async def get(self, request: ApiRequest) -> HttpResponse:
+    async def get(self, request: ApiRequest) -> ApiResponse:
         return _json({"status": "ok"}, 200)
 
 
@@ -25,7 +24,7 @@ class ReadinessView(ApiView):
     red: the last snapshot keeps serving, and taking every node out would not help.
     """
 
-    async def get(self, request: ApiRequest) -> HttpResponse:
+    async def get(self, request: ApiRequest) -> ApiResponse:
         status = lookup.status()
         is_ready = status.version is not None and not lifecycle.is_draining()
         return _json(
@@ -38,7 +37,5 @@ class ReadinessView(ApiView):
         )
 
 
-def _json(body: dict[str, object], status: int) -> HttpResponse:
-    return HttpResponse(
-        dump_json(body), status=status, content_type="application/json", headers={"cache-control": "no-store"}
-    )
+def _json(body: dict[str, object], status: int) -> ApiResponse:
+    return ApiResponse(dump_json(body), status=status, headers={"cache-control": "no-store"})

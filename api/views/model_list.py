@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
-
 from api.auth import OpenOrKeyAuthentication
 from api.request import ApiRequest
+from api.response import ApiResponse
 from api.services import gateway
 from api.services.translation.dialects.openai_chat.models import encode_model, encode_model_list
 from api.services.translation.json_text import dump_json
@@ -20,13 +19,13 @@ class ModelListView(ApiView):
 
     authentication_classes = [OpenOrKeyAuthentication]
 
-    async def get(self, request: ApiRequest) -> HttpResponse:
+    async def get(self, request: ApiRequest) -> ApiResponse:
         key = self.caller.key if self.caller is not None else None
         models = [
             encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)
             for listed in gateway.list_models(key)
         ]
-        return HttpResponse(dump_json(encode_model_list(models)), content_type="application/json")
+        return ApiResponse(dump_json(encode_model_list(models)))
 
 
 class ModelView(ApiView):
@@ -34,9 +33,7 @@ class ModelView(ApiView):
 
     authentication_classes = [OpenOrKeyAuthentication]
 
-    async def get(self, request: ApiRequest, model_id: str) -> HttpResponse:
+    async def get(self, request: ApiRequest, model_id: str) -> ApiResponse:
         listed = gateway.find_model(model_id, self.caller.key if self.caller is not None else None)
-        return HttpResponse(
-            dump_json(encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)),
-            content_type="application/json",
-        )
+        model = encode_model(listed.id, created=listed.created, owned_by=listed.owned_by)
+        return ApiResponse(dump_json(model))
