@@ -2,7 +2,7 @@
 
 Django writes a body of any size to a temporary file and waits for it as long as it takes,
 for strangers too. Here it is bounded in bytes and seconds. The API reads its own:
-api/request.py.
+api/request.py. Pages that the end of the process cuts short are answered here too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import Any, Final
 
 from django.conf import settings
 
-_REFUSALS: Final = {408: b"The request body did not arrive in time.\n", 413: b"The request is too large.\n"}
+from api.services import lifecycle
+
+_REFUSALS: Final = {
+    408: b"The request body did not arrive in time.\n",
+    413: b"The request is too large.\n",
+    503: b"The server is shutting down. Reload the page in a moment.\n",
+}
 
 
 class BoundedBody:
@@ -37,7 +43,20 @@ class BoundedBody:
             message: dict[str, Any] = messages.pop() if messages else await receive()
             return message
 
-        await self._application(scope, replay, send)
+        has_begun = False
+
+        async def note_and_send(message: dict[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._application(scope, replay, note_and_send)
+        except asyncio.CancelledError:
+            if has_begun or lifecycle.claim_cancellation() is None:
+                raise
+            await _refuse(send, 503)
+        return None
 
 
 async def _read(receive: Any, limit: int) -> bytes | None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 ADMIN_PASSWORD = "correct-horse-battery"
@@ -99,16 +101,29 @@ class LiveServer:
 
     def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
         """End the server and return its exit status."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return 0
+        self._process.send_signal(sent)
+        return self.wait()
+
+    def wait(self, timeout: float = 15.0) -> int:
+        """The exit status of a server that was told to end; one that does not is killed."""
+        process = self._process
+        assert process is not None, "the server is not running"
         self._process = None
-        process.send_signal(sent)
         try:
-            return process.wait(timeout=15)
+            return process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait(timeout=5)
+
+    def send_signal(self, sent: signal.Signals) -> None:
+        assert self._process is not None, "the server is not running"
+        self._process.send_signal(sent)
+
+    def workers(self) -> list[int]:
+        """The ids of the worker processes, where there are several."""
+        return [child.pid for child in psutil.Process(self.pid).children()]
 
     @property
     def pid(self) -> int:

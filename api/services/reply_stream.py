@@ -147,6 +147,8 @@ class ReplyStream:
                 if self._held and self._translator.has_output:
                     pieces, self._held = self._held, []
                     yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                    # While the client took its time, nobody listened: that was no silence.
+                    self._last_piece = time.perf_counter()
                 if self._translator.is_finished:
                     break
                 try:
@@ -201,6 +203,7 @@ class ReplyStream:
             raise self._translator.failure
         elif client is not None:
             await client.drain()
+            self._last_piece = time.perf_counter()
 
     def _hold_piece(self, piece: bytes) -> bool:
         translator = self._translator
