@@ -181,6 +181,7 @@ class Pursuit:
                 self.deployment = step.candidate.deployment
                 if step.wait:
                     await asyncio.sleep(step.wait)
+                    self._record.upstream_seconds += step.wait
                 try:
                     reply = await dispatch.try_candidate(
                         self._inbound, step.model, step.candidate, self._record, self.deadline
