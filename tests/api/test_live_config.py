@@ -15,7 +15,7 @@ from tests.api.conftest import upstream_settings
 from tests.api.http import chat, request, say
 from tests.fake_upstream import FakeUpstream
 from tests.live_server import LiveServer
-from tests.routing.databases import PostgresServer
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture

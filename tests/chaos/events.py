@@ -21,7 +21,7 @@ from tests.chaos.load import SteadyLoad, Tally, make_word
 from tests.chaos.outcomes import Outcome
 from tests.chaos.rig import TIME_LIMITS, WELL, Rig
 from tests.fake_upstream import Answer, SlowDrip
-from tests.routing.databases import PostgresServer
+from tests.postgres_server import PostgresServer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from routing import lookup
-from tests.routing.databases import PostgresServer, put_back, read_rows, registered, sqlite_database
+from tests.postgres_server import PostgresServer
+from tests.routing.databases import put_back, read_rows, registered, sqlite_database
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.routing.databases import PostgresServer
+from tests.postgres_server import PostgresServer
 
 MODULES = (
     "test_models.py",
+    "test_fallback_admin.py",
+    "test_cooldown_admin.py",
     "test_admin.py",
     "test_crypto.py",
     "test_keys.py",

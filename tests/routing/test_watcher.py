@@ -16,7 +16,8 @@ from django.utils import timezone
 from routing import lookup
 from routing.domain.table import RoutingTable
 from routing.models import Alias, Worker, triggers
-from tests.routing.databases import PostgresServer, registered
+from tests.postgres_server import PostgresServer
+from tests.routing.databases import registered
 
 PATIENCE = 10.0
 
