@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from api.views.chat_completions import ChatCompletionsView
 from api.views.health import HealthView, ReadinessView
+from api.views.metrics import MetricsView
 from api.views.missing import MissingView, VersionMissingView
 from api.views.model_list import ModelListView, ModelView
 
@@ -20,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include(_v1)),
     path("healthz", HealthView.as_view(), name="healthz"),
     path("readyz", ReadinessView.as_view(), name="readyz"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     # Any other path below these is missing in OpenAI's words, not in Django's.
     re_path(r"^(?:api|v1)(?:/.*)?$", MissingView.as_view()),
     # What clients ask for whose base URL lacks the version.

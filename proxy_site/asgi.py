@@ -18,7 +18,7 @@ from proxy_site.handler import ApiLane
 from proxy_site.lifespan import run_lifespan
 
 _LANE_PREFIXES = ("/api/", "/v1/", "/chat/completions", "/models/")
-_LANE_PATHS = frozenset({"/api", "/v1", "/models", "/healthz", "/readyz"})
+_LANE_PATHS = frozenset({"/api", "/v1", "/models", "/healthz", "/readyz", "/metrics"})
 
 
 class Application:
