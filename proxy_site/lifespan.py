@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from api.services import cooldowns, gauges, key_use, limits, tracing, transport
+from api.services import cooldowns, gauges, health_checks, key_use, limits, tracing, transport
 from routing import lookup
 
 logger = logging.getLogger("patchbay.server")
@@ -23,6 +23,7 @@ async def run_lifespan(receive: Any, send: Any) -> None:
     watcher = lookup.Watcher(describe_cooldowns=rests.describe)
     unsubscribe = lookup.subscribe(rests.follow)
     key_use_writer = key_use.Writer()
+    checks: health_checks.HealthChecks | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -30,6 +31,7 @@ async def run_lifespan(receive: Any, send: Any) -> None:
             key_use_writer.start()
             gauges.start()
             tracing.start()
+            checks = health_checks.start(rests)
             loaded = await asyncio.to_thread(watcher.wait_loaded, _FIRST_LOAD_SECONDS)
             if not loaded:
                 logger.error(
@@ -39,6 +41,8 @@ async def run_lifespan(receive: Any, send: Any) -> None:
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             unsubscribe()
+            if checks is not None:
+                await checks.stop()
             await transport.close_all()
             await limits.close()
             await cooldowns.close()

@@ -176,6 +176,7 @@ class Pursuit:
         try:
             while (step := course.next(time.perf_counter())) is not None:
                 if step.model is not self._model and not await self._enter(step.model):
+                    cooldowns.current().abandon(step.candidate)
                     course.pass_over()
                     continue
                 self.deployment = step.candidate.deployment

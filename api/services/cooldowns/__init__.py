@@ -33,6 +33,15 @@ def current() -> Cooldowns:
     return cooldowns if cooldowns is not None else _start(loop)
 
 
+async def claim(name: str, seconds: float) -> bool:
+    """Whether to do what `name` says, which one of all processes does within so many seconds.
+
+    Where they do not know of each other, each does it.
+    """
+    board = _boards.get(asyncio.get_running_loop())
+    return board is None or await board.claim(name, seconds)
+
+
 async def close() -> None:
     """Let go of the running loop's cooldowns. Called once, when the process stops."""
     loop = asyncio.get_running_loop()

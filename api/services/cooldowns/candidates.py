@@ -41,11 +41,21 @@ class CandidateCircuit(Circuit):
     """The circuit of one candidate.
 
     `resets` is the deployment's counter as last seen. `episode` names the rest to other
-    processes. `failure` is the kind of the failure that began it. `used_at` is when
-    anything was last heard of it.
+    processes. `failure` is the kind of the failure that began it. `used_at` is when a
+    request last told of it, `kept_at` when anything else did.
     """
 
-    __slots__ = ("_opened_wall", "_until_wall", "episode", "failure", "key", "names", "resets", "used_at")
+    __slots__ = (
+        "_opened_wall",
+        "_until_wall",
+        "episode",
+        "failure",
+        "kept_at",
+        "key",
+        "names",
+        "resets",
+        "used_at",
+    )
 
     def __init__(self, key: Key, names: Names, resets: int) -> None:
         super().__init__()
@@ -54,7 +64,7 @@ class CandidateCircuit(Circuit):
         self.resets = resets
         self.episode = ""
         self.failure: str | None = None
-        self.used_at = 0.0
+        self.used_at = self.kept_at = float("-inf")
         self._opened_wall = self._until_wall = datetime.fromtimestamp(0, UTC)
 
     def note_times(self, now: float) -> None:

@@ -9,6 +9,7 @@ answer. When one opens is decided in circuit.py.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
@@ -127,13 +128,21 @@ class Cooldowns:
         if now >= self._next_sweep:
             self._sweep(now)
 
-    def fail(self, candidate: Candidate, failure: Failure, *, began: float | None = None) -> None:
+    def fail(
+        self,
+        candidate: Candidate,
+        failure: Failure,
+        *,
+        began: float | None = None,
+        is_check: bool = False,
+    ) -> None:
         """The attempt ended with `failure`, before its first output or later.
 
         What the client is to blame for changes nothing, so any failure may be reported.
         But where an attempt was given less time than its deployment's own, because the
         request's deadline was near, running out of it is no failure of the upstream:
         `abandon` it. Without `began`, the attempt is taken to have begun just now.
+        `is_check`: it was no request's.
         """
         verdict = judge(failure)
         if verdict is Verdict.NOTHING:
@@ -143,7 +152,10 @@ class Cooldowns:
             return
         now = self.clock()
         circuit = self._circuits.get(key_of(candidate)) or self._add(candidate)
-        circuit.used_at = now
+        if is_check:
+            circuit.kept_at = now
+        else:
+            circuit.used_at = now
         was_closed, until = circuit.is_closed, circuit.until
         if circuit.fail(
             now,
@@ -234,7 +246,7 @@ class Cooldowns:
             circuit = self._circuits[key] = CandidateCircuit(key, names, resets)
         now = self.clock()
         circuit.open(now, seconds, reason, streak)
-        circuit.used_at = now
+        circuit.kept_at = now
         circuit.resets = max(circuit.resets, resets)
         circuit.failure = failure
         circuit.episode = episode
@@ -253,14 +265,30 @@ class Cooldowns:
             extra={"fields": circuit.log_fields()},
         )
 
-    def end_rest(self, circuit: CandidateCircuit) -> None:
-        """Let the next request probe, though the rest is not over."""
+    def is_troubled(self, candidate: Candidate) -> bool:
+        """Whether its circuit is not closed."""
+        return key_of(candidate) in self._troubled
+
+    def idle_seconds(self, candidate: Candidate) -> float:
+        """Since a request last told of it; infinite where none did lately."""
+        circuit = self._circuits.get(key_of(candidate))
+        return math.inf if circuit is None else self.clock() - circuit.used_at
+
+    def note_check(self, candidate: Candidate, *, is_key_good: bool) -> None:
+        """The upstream is there: let the next request probe, though the rest is not over.
+
+        Not where the upstream is there and said itself why it does not serve this key.
+        """
+        circuit = self._troubled.get(key_of(candidate))
+        if circuit is None or circuit.reason in (Reason.RATE_LIMITED, Reason.QUOTA):
+            return
         now = self.clock()
-        if not circuit.is_closed and now < circuit.until:
-            circuit.end_rest(now)
-            circuit.note_times(now)
-            if self.board is not None:
-                self.board.post_rest(circuit, is_shorter=True)
+        if now >= circuit.until or (circuit.reason is Reason.KEY_REFUSED and not is_key_good):
+            return
+        circuit.end_rest(now)
+        circuit.note_times(now)
+        if self.board is not None:
+            self.board.post_rest(circuit, is_shorter=True)
 
     # Within.
 
@@ -313,7 +341,7 @@ class Cooldowns:
         """Forget what nobody needs any more, so that memory follows the traffic and not the history."""
         self._next_sweep = now + _SWEEP_SECONDS
         for circuit in list(self._circuits.values()):
-            if max(circuit.used_at, circuit.until) + UNUSED_SECONDS < now:
+            if max(circuit.used_at, circuit.kept_at, circuit.until) + UNUSED_SECONDS < now:
                 self._forget(circuit)
         used = {key[0] for key in self._circuits}
         for deployment_id in [known for known in self._latencies if known not in used]:

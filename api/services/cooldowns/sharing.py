@@ -68,6 +68,21 @@ class ValkeyBoard:
             async with asyncio.timeout(self._timeout):
                 await self._client.aclose()
 
+    async def claim(self, name: str, seconds: float) -> bool:
+        """Whether it is this process that does what `name` says; no other will hear yes for `seconds`.
+
+        While Valkey is away, everybody hears yes.
+        """
+        if self.is_away:
+            return True
+        try:
+            async with asyncio.timeout(self._timeout):
+                taken = await self._client.set(f"{_INDEX}:{name}", "", nx=True, px=round(seconds * 1000))
+        except Exception as error:
+            logger.debug("Nobody could be asked about %s (%s).", name, type(error).__name__)
+            return True
+        return bool(taken)
+
     def post_rest(self, circuit: CandidateCircuit, *, is_shorter: bool = False) -> None:
         circuit.episode = secrets.token_hex(8)
         self._post(circuit.key, is_shorter)
