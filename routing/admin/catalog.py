@@ -128,8 +128,6 @@ class ServedModelAdmin(CooldownPages, RoutingAdmin[ServedModel]):
     @admin.display(description="served by")
     def served_by(self, model: ServedModel) -> SafeString:
         deployments = model.deployments.all()
-        if not deployments:
-            return badge("no deployment", "danger", "Nobody serves this model. Add a deployment.")
         lines = format_html_join(
             "",
             '<span class="pb-line{}"><span class="pb-sub-inline">{} /</span> {} {}</span>',
@@ -143,6 +141,8 @@ class ServedModelAdmin(CooldownPages, RoutingAdmin[ServedModel]):
                 for deployment in deployments
             ),
         )
+        if not deployments:
+            lines = badge("no deployment", "danger", "Nobody serves this model. Add a deployment.")
         names = ", ".join(row.fallback.public_id for row in model.fallbacks.all())
         return cell(format_html('{}<span class="pb-sub">else {}</span>', lines, names) if names else lines)
 

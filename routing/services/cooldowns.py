@@ -13,4 +13,6 @@ def end_cooldowns(*, deployment: Deployment) -> None:
     The count is part of the configuration, so that it reaches each worker like any other
     change of it. What fails again rests again.
     """
-    Deployment.objects.filter(pk=deployment.pk).update(cooldown_resets=F("cooldown_resets") + 1)
+    Deployment.objects.using(deployment._state.db).filter(pk=deployment.pk).update(
+        cooldown_resets=F("cooldown_resets") + 1
+    )

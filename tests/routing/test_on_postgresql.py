@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.postgres_server import PostgresServer
+from tests.routing.databases import PostgresServer
 
 MODULES = (
     "test_models.py",
