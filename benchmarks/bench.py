@@ -10,29 +10,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chart, goals, processes
-from benchmarks.candidates import HERE, Candidate, Field, ask, open_field
-from benchmarks.scenarios import SCENARIOS, measure
+from benchmarks import chart, goals, guard, processes, publishing, tables
+from benchmarks.candidates import HERE, ROOT, Candidate, Field, ask, open_field
+from benchmarks.imports import measure_imports
+from benchmarks.rebuilding import measure_rebuilds
+from benchmarks.scenarios import BUSY, LARGE_SCENARIOS, SCENARIOS, STREAMS, Scenario, measure
+from benchmarks.summary import flatten, summarize, versions
 
 _PACKAGES = {
     "nginx": "nginx-light libnginx-mod-http-lua (or nginx-extras)",
     "wrk": "wrk",
     "gcc": "gcc libc6-dev",
 }
-_DISTRIBUTIONS = ("Django", "djangorestframework", "uvicorn", "uvloop", "httptools", "orjson", "aiohttp")
+_GUARD_RUNS = 3
 
 
 def main() -> None:
@@ -41,108 +44,114 @@ def main() -> None:
     _raise_file_limit()
     # So that what was started is stopped, however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="patchbay-bench-") as name:
-        folder = Path(name)
-        subprocess.run(["gcc", "-O2", "-o", str(folder / "load"), str(HERE / "load.c")], check=True)
-        with open_field(folder, options.mock_port) as field:
-            report = _run(field, options)
+    with _built_field(options.mock_port) as field:
+        if options.guard:
+            sys.exit(_guard(field))
+        report = _run(field, options)
     target = Path(options.output)
     target.mkdir(parents=True, exist_ok=True)
     stem = target / report["machine"]["time"][:16].replace(":", "")
-    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     stem.with_suffix(".svg").write_text(chart.draw(report["summary"]))
-    stem.with_suffix(".md").write_text(goals.markdown(report["summary"], report["goals"]))
-    print(goals.markdown(report["summary"], report["goals"]))
-    print(f"Written: {stem}.json, .md and .svg")
+    print("\n".join(tables.every_table(report).values()))
+    print(f"Written: {stem}.json and .svg, in {report['seconds']:.0f} s.")
+    if options.publish:
+        publishing.publish(stem.with_suffix(".json"))
+
+
+@contextmanager
+def _built_field(mock_port: int) -> Iterator[Field]:
+    with tempfile.TemporaryDirectory(prefix="patchbay-bench-") as name:
+        folder = Path(name)
+        subprocess.run(["gcc", "-O2", "-o", str(folder / "load"), str(HERE / "load.c")], check=True)
+        with open_field(folder, mock_port) as field:
+            yield field
 
 
 def _run(field: Field, options: argparse.Namespace) -> dict[str, Any]:
-    candidates = [
+    began = time.monotonic()
+    load_before = os.getloadavg()
+    references = [
         field.mock(),
         field.nginx(),
         field.python("floor", "benchmarks.floor"),
         field.python("aiohttp", "benchmarks.ref_aiohttp"),
-        *field.patchbay(),
-        *(_peer(text) for text in options.peer),
     ]
+    large, database, spare_key = field.large_patchbay()
+    candidates = [*references, *field.patchbay(), large, *(_peer(text) for text in options.peer)]
     for candidate in candidates:
         ask(candidate)
-    rounds: list[dict[str, Any]] = []
-    load_before = os.getloadavg()
-    for number in range(1, options.rounds + 1):
-        for scenario in SCENARIOS:
-            for candidate in candidates:
-                if candidate.is_variant and not scenario.for_variants:
-                    continue
-                found = measure(scenario, candidate, field.folder)
-                rounds.append(
-                    {"round": number, "scenario": scenario.name, "candidate": candidate.name, **found}
-                )
-                print(
-                    f"{number} {scenario.name:<13} {candidate.name:<30} {_line(found)}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    summary = _summarize(rounds, candidates)
-    facts = next(candidate.facts for candidate in candidates if candidate.facts)
+    rounds = _rounds(field, candidates, SCENARIOS, range(1, options.rounds + 1))
+    loaded = [candidate for candidate in candidates if not candidate.is_variant]
+    rounds += _rounds(field, loaded, LARGE_SCENARIOS, (1,))
+    names = [scenario.name for scenario in (*SCENARIOS, *LARGE_SCENARIOS)]
+    summary = summarize(rounds, [candidate.name for candidate in candidates], names)
+    facts = next(candidate.facts for candidate in candidates if candidate.name == "patchbay")
+    extras = {
+        "changes": measure_rebuilds(large, database, field.folder, spare_key),
+        "imports": measure_imports(field.environment(), str(ROOT)),
+        "large_catalog": large.facts,
+    }
     return {
         "machine": processes.machine(),
         "load_average": {"before": load_before, "after": os.getloadavg()},
-        "versions": _versions(),
+        "versions": versions(),
         "rounds_asked": options.rounds,
+        "seconds": time.monotonic() - began,
         "facts": facts,
-        "goals": goals.judge(summary, facts),
+        **extras,
+        "goals": goals.judge(summary, facts, extras["changes"]),
         "summary": summary,
         "rounds": rounds,
     }
 
 
-def _summarize(
-    rounds: list[dict[str, Any]], candidates: list[Candidate]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
+def _rounds(
+    field: Field, candidates: Iterable[Candidate], scenarios: Sequence[Scenario], numbers: Iterable[int]
+) -> list[dict[str, Any]]:
+    found = []
+    for number in numbers:
+        for scenario in scenarios:
+            for candidate in candidates:
+                if candidate.is_variant and not scenario.for_variants:
+                    continue
+                figures = measure(scenario, candidate, field.folder)
+                found.append(
+                    {"round": number, "scenario": scenario.name, "candidate": candidate.name, **figures}
+                )
+                print(
+                    f"{number} {scenario.name:<17} {candidate.name:<38} {_line(figures)}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    return found
+
+
+def _guard(field: Field) -> int:
+    """Ours against the floor and the aiohttp proxy, three times; 1 where a goal was clearly missed twice."""
+    field.mock()
+    candidates = [
+        field.python("floor", "benchmarks.floor"),
+        field.python("aiohttp", "benchmarks.ref_aiohttp"),
+        *field.patchbay(is_guard=True),
+    ]
     for candidate in candidates:
-        for scenario in SCENARIOS:
-            found = [
-                _flatten(each)
-                for each in rounds
-                if each["candidate"] == candidate.name and each["scenario"] == scenario.name
-            ]
-            if found:
-                summary.setdefault(candidate.name, {})[scenario.name] = {
-                    name: statistics.median(each[name] for each in found if each.get(name) is not None)
-                    for name in found[0]
-                    if any(each.get(name) is not None for each in found)
-                }
-    # Errors are never averaged away.
-    for each in rounds:
-        figures = summary[each["candidate"]][each["scenario"]]
-        for name in ("errors", "stuck"):
-            if name in each:
-                figures[name] = max(figures[name], each[name])
-    for scenarios in summary.values():
-        for name in ("unloaded", "burst"):
-            base = summary["direct"].get(name, {})
-            for percentile in ("p50_ms", "p99_ms"):
-                if name in scenarios and percentile in base:
-                    added = scenarios[name][percentile] - base[percentile]
-                    scenarios[name][f"added_{percentile}"] = added
-    return summary
-
-
-def _flatten(found: dict[str, Any]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, value in found.items():
-        if isinstance(value, dict):
-            prefix = "" if name == "total" else f"{name}_"
-            flat |= {f"{prefix}{inner}": figure for inner, figure in value.items()}
-        elif isinstance(value, int | float) and name != "round":
-            flat[name] = value
-    return flat
+        ask(candidate)
+    runs = []
+    for number in range(1, _GUARD_RUNS + 1):
+        rounds = _rounds(field, candidates, (BUSY, STREAMS), (number,))
+        runs.append(
+            goals.judge(
+                summarize(rounds, [each.name for each in candidates], [BUSY.name, STREAMS.name]), {}, {}
+            )
+        )
+    verdicts = guard.judge_runs(runs)
+    print(guard.report(verdicts))
+    return 1 if any(verdict.is_missed for verdict in verdicts) else 0
 
 
 def _line(found: dict[str, Any]) -> str:
-    flat = _flatten(found)
+    flat = flatten(found)
     shown = (
         "rps",
         "cpu_ms_per_request",
@@ -150,6 +159,7 @@ def _line(found: dict[str, Any]) -> str:
         "p50_ms",
         "p99_ms",
         "chunk_p99_ms",
+        "grown_mib",
         "errors",
         "stuck",
     )
@@ -170,25 +180,6 @@ def _peer(text: str) -> Candidate:
         key=given.get("key", found.key),
         path=given.get("path", found.path),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "build": " ".join(platform.python_build())}
-    found |= {name: metadata.version(name) for name in _DISTRIBUTIONS}
-    found["nginx"] = _told("nginx", "-v").partition("/")[2]
-    found["wrk"] = _told("wrk", "-v").partition(" [")[0].removeprefix("wrk ")
-    found["commit"] = _told("git", "-C", str(HERE), "rev-parse", "HEAD")
-    # What lies in the working tree and not in the commit was measured too.
-    changed = _told(
-        "git", "-C", str(HERE.parent), "status", "--porcelain", "--", "api", "routing", "proxy_site"
-    )
-    found["changed_files"] = str(len(changed.splitlines()))
-    return found
-
-
-def _told(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).strip()
 
 
 def _check_tools() -> None:
@@ -212,6 +203,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mock-port", type=int, default=0, help="fixed, so that peers can be pointed at it")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PORT[,model=…,key=…,path=…]")
     parser.add_argument("--output", default=str(HERE / "results"))
+    parser.add_argument("--publish", action="store_true", help="write the tables of docs/performance.md too")
+    parser.add_argument(
+        "--guard",
+        action="store_true",
+        help="only ours against two references, three times; exit 1 where a goal is exceeded by 15 %% twice",
+    )
     return parser.parse_args()
 
 

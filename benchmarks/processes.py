@@ -74,10 +74,11 @@ def listener(port: int) -> int:
 
 
 class Watch:
-    """Highest memory and thread count while the block runs, looked at four times a second."""
+    """Highest memory and thread count while the block runs, looked at `every` so many seconds."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, every: float = 0.25) -> None:
         self._pid = pid
+        self._every = every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.peak = Peak(0, 0)
@@ -91,7 +92,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(0.25):
+        while not self._stop.wait(self._every):
             seen = look(self._pid)
             self.peak = Peak(max(self.peak.pss_mib, seen.pss_mib), max(self.peak.threads, seen.threads))
 

@@ -43,7 +43,7 @@ async def _session(app: web.Application) -> AsyncIterator[None]:
 
 def main() -> None:
     uvloop.install()
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/v1/chat/completions", complete)
     app.cleanup_ctx.append(_session)
     web.run_app(

@@ -1,6 +1,7 @@
 -- A fake OpenAI and Anthropic: answers at once, and streams at the pace that the prompt asks for.
 --
 -- A prompt that holds `pace=60x20` gets 60 chunks, one every 20 ms, where a stream is asked for.
+-- Where none is, one that holds `megabytes=10.` gets a reply of that size.
 -- Each chunk carries the moment at which it was sent, in microseconds of CLOCK_MONOTONIC, as
 -- `@123456@`: a client on the same machine reads from it how long that chunk was under way.
 --
@@ -87,6 +88,19 @@ local function stream(dialect, count, milliseconds)
     ngx.print(dialect.closing)
 end
 
+local MEGABYTE = string.rep("A proxy that nobody notices is a good one. ", 24385)
+
+-- The same reply with a text of megabytes in place of its own.
+local function large_reply(dialect, megabytes)
+    local before, after = string.match(dialect.reply, "^(.-)" .. TEXT .. "(.*)$")
+    ngx.header["content-length"] = #before + megabytes * #MEGABYTE + #after
+    ngx.print(before)
+    for _ = 1, megabytes do
+        ngx.print(MEGABYTE)
+    end
+    ngx.print(after)
+end
+
 local function answer(dialect)
     ngx.req.read_body()
     local body = ngx.req.get_body_data() or ""
@@ -95,6 +109,10 @@ local function answer(dialect)
         return stream(dialect, tonumber(count or 10), tonumber(milliseconds or 0))
     end
     ngx.header["content-type"] = "application/json"
+    local megabytes = tonumber(string.match(body, "megabytes=(%d+)") or 0)
+    if megabytes > 0 then
+        return large_reply(dialect, megabytes)
+    end
     ngx.header["content-length"] = #dialect.reply
     ngx.print(dialect.reply)
 end
