@@ -104,6 +104,7 @@ class Supervisor:
 
     SIGTERM and SIGINT end all workers as their own SIGTERM does; a second one ends them
     at once. `patience` is how long a worker may take for that by its settings, in seconds.
+    `is_ready` says whether any worker has ever been.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Supervisor:
         self._slots = [_Slot() for _ in range(workers)]
         self._retired: set[_Worker] = set()
         self._to_replace: list[_Slot] = []
-        self._was_ready = False
+        self.is_ready = False
         self._status = 0
         self._stops = 0
         self._wants_replacement = False
@@ -247,7 +248,7 @@ class Supervisor:
         for worker in [worker for worker in self._workers() if worker.process.poll() is not None]:
             # What it said last: it may have been ready and have ended since.
             worker.read()
-            self._was_ready = self._was_ready or worker.is_ready
+            self.is_ready = self.is_ready or worker.is_ready
             with contextlib.suppress(KeyError):
                 self._selector.unregister(worker.link)
             worker.link.close()
@@ -264,11 +265,11 @@ class Supervisor:
                     slot.worker = None
                     if not is_stopping:
                         self._mourn(slot, worker)
-        if not self._was_ready:
-            self._was_ready = any(worker.is_ready for worker in self._workers())
+        if not self.is_ready:
+            self.is_ready = any(worker.is_ready for worker in self._workers())
 
     def _mourn(self, slot: _Slot, worker: _Worker) -> None:
-        if not self._was_ready and not worker.is_ready:
+        if not self.is_ready and not worker.is_ready:
             logger.error("A worker %s before any was ready; the lines above say why.", worker.describe_end())
             self._status = 1
             self._stops = max(self._stops, 1)
