@@ -157,6 +157,22 @@ def trace_with(tell: Callable[[Record, int, Failure | None, float], str | None] 
     _trace = tell
 
 
+# What formatters may ask any record for.
+_FIXED: Final[dict[str, Any]] = {
+    "name": logger.name,
+    "msg": "chat",
+    "args": (),
+    "pathname": __file__,
+    "filename": "recording.py",
+    "module": "recording",
+    "funcName": "finish_request",
+    "lineno": 0,
+    "relativeCreated": 0.0,
+    **dict.fromkeys(("exc_info", "exc_text", "stack_info", "process", "processName")),
+    **dict.fromkeys(("thread", "threadName", "taskName")),
+}
+
+
 class RequestLine(logging.LogRecord):
     """The log record of one request.
 
@@ -173,7 +189,9 @@ class RequestLine(logging.LogRecord):
         seconds: float,
         trace_id: str | None,
     ) -> None:
+        self.__dict__.update(_FIXED)
         self.created = time.time()
+        self.msecs = self.created % 1 * 1000
         self.levelno = level
         self.levelname = logging.getLevelName(level)
         self.seconds = seconds
@@ -181,14 +199,6 @@ class RequestLine(logging.LogRecord):
         self.status = status
         self.failure = failure
         self.trace_id = trace_id
-
-    name = logger.name
-    msg = "chat"
-    args = ()
-    exc_info = exc_text = stack_info = None
-    pathname, filename, module, funcName, lineno = __file__, "recording.py", "recording", "finish_request", 0
-    thread = threadName = process = processName = taskName = None
-    msecs = relativeCreated = 0.0
 
     @property
     def fields(self) -> dict[str, Any]:
