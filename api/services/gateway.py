@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -21,6 +21,8 @@ from api.services.translation.failures import Failure, FailureKind
 from routing import lookup
 from routing.domain.keys import KeyRow, is_allowed
 from routing.domain.table import ListedModel, ModelRow, RoutingTable
+
+_DEADLINE: Final[float] = settings.REQUEST_DEADLINE
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ async def serve(call: Call) -> Answer:
 async def _answer(inbound: Inbound, table: RoutingTable, model: ModelRow, record: Record) -> Answer:
     """The first answer that there is. A reply that has begun is never started again."""
     retry_budget.count_request(record.started)
-    deadline = record.started + settings.REQUEST_DEADLINE
+    deadline = record.started + _DEADLINE
     candidates = plan(model)
     further: Pursuit | None = None
     if candidates and cooldowns.current().admit(candidates[0]):
