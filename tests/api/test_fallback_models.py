@@ -30,6 +30,9 @@ make_fallback(model("gpt-4.1-mini"), model("claude-3-5-haiku"), position=1)
 make_fallback(model("gpt-4.1-mini"), model("claude-3-opus"), position=2)
 ServedModel.objects.filter(public_id="claude-3-5-haiku").update(requests_per_minute=1)
 ServedModel.objects.filter(public_id="claude-3-opus").update(max_concurrent=1)
+# Both count tokens.
+make_fallback(model("gpt-5-nano"), model("claude-opus-4"), on_refusal=True)
+ServedModel.objects.filter(public_id__in=["gpt-5-nano", "claude-opus-4"]).update(tokens_per_minute=100000)
 # Nothing is deployed, and nothing streams.
 make_fallback(make_model("bare"), model("claude-sonnet-4"))
 ServedModel.objects.filter(public_id="claude-3-5-sonnet").update(allows_streaming=False)
@@ -219,7 +222,11 @@ def test_a_refused_stream_is_better_than_none(server: LiveServer, upstream: Fake
 
 
 def test_a_stream_that_refuses_after_a_word_goes_on(server: LiveServer, upstream: FakeUpstream) -> None:
-    words = [_chunk({"role": "assistant", "content": "Well"}, None), _chunk({}, "content_filter"), "[DONE]"]
+    words: list[Any] = [
+        _chunk({"role": "assistant", "content": "Well"}, None),
+        _chunk({}, "content_filter"),
+        "[DONE]",
+    ]
     upstream.always(Events(words, delay=0.3), path=OPENAI)
     with Stream(server.url, say("gpt-4o", stream=True)) as stream:
         chunks = stream.chunks()
@@ -262,6 +269,26 @@ def test_a_stand_in_has_limits_of_its_own(server: LiveServer, upstream: FakeUpst
     models = [chat(server.url, say("gpt-4.1-mini")).headers["x-patchbay-model"] for _ in range(4)]
     # One request in a minute; then the next one, whose only place is free again each time.
     assert models == ["claude-3-5-haiku", *["claude-3-opus"] * 3]
+
+
+def _left(server: LiveServer, model: str) -> int:
+    """The tokens that `model` may still use, asked with a request that is too wrong to use any."""
+    answer = chat(server.url, say(model, temperature="x"))
+    return int(answer.headers["x-ratelimit-remaining-tokens"])
+
+
+@WAYS
+def test_both_models_count_what_the_stand_in_used(
+    server: LiveServer, upstream: FakeUpstream, stream: bool
+) -> None:
+    own, other = _left(server, "gpt-5-nano"), _left(server, "claude-opus-4")
+    upstream.always(filtered(None) if not stream else BUSY, path=OPENAI)
+    answer = chat(server.url, say("gpt-5-nano", "one two three", stream=stream))
+    assert answer.headers["x-patchbay-model"] == "claude-opus-4"
+    used = other - _left(server, "claude-opus-4")
+    assert used > 0
+    # The refused reply had used 7 before.
+    assert own - _left(server, "gpt-5-nano") == used + (0 if stream else 7)
 
 
 @WAYS
