@@ -12,10 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Protocol
 
-from api.services.providers.catalog import KINDS
-from api.services.providers.headers import join_url, request_headers
-from api.services.providers.kinds import Dialect, ProviderKind
-from api.services.translation.capabilities import find_capabilities, override
+from api.services.outlet import Outlet, find_outlet
+from api.services.providers.kinds import Dialect
 from api.services.translation.conversation import ChatRequest, FinishReason, JsonObject, Reply
 from api.services.translation.dialects.anthropic_messages import amendments
 from api.services.translation.dialects.anthropic_messages import failures as anthropic_failures
@@ -31,11 +29,10 @@ from api.services.translation.dialects.openai_chat.stream import StreamEncoder
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.ignored import refusal
 from api.services.translation.json_text import dump_json, load_json
-from api.services.translation.quirks import override_quirks
 from api.services.translation.streams import StreamTranslator, TranslatedStream
 from api.services.translation.usage import Usage
 from api.services.wire import WireRequest
-from routing.domain.table import DeploymentRow, ModelRow, ProviderRow, Secret
+from routing.domain.table import DeploymentRow, ModelRow
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,8 @@ MAX_CONTINUATIONS: Final = 5
 """How often a turn that an upstream pauses (for its own tools) is continued for the client."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, like all that is made for each request: freezing triples what that costs.
+@dataclass(slots=True)
 class ReadReply:
     body: bytes
     usage: Usage | None
@@ -120,16 +118,16 @@ def open_exchange(
         Failure: the request cannot be put into the upstream's dialect, or, where client
             or operator want that strictly, not without leaving something out.
     """
-    kind = KINDS[deployment.provider.kind]
-    if kind.dialect is Dialect.OPENAI_CHAT:
-        return _open_relay(inbound, deployment, kind, secret)
-    return _open_translation(inbound, model, deployment, kind, secret, options)
+    outlet = find_outlet(deployment, secret)
+    if outlet.kind.dialect is Dialect.OPENAI_CHAT:
+        return _open_relay(inbound, outlet)
+    return _open_translation(inbound, model, outlet, options)
 
 
 # Relays.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Relay:
     wire: WireRequest
     ignored: tuple[str, ...]
@@ -167,23 +165,22 @@ class _Relay:
         return None
 
 
-def _open_relay(
-    inbound: Inbound, deployment: DeploymentRow, kind: ProviderKind, secret: str | None
-) -> Exchange:
+def _open_relay(inbound: Inbound, outlet: Outlet) -> Exchange:
+    deployment = outlet.deployment
     relayed = openai_requests.relay_request(
         inbound.body,
         upstream_id=deployment.upstream_id,
-        quirks=override_quirks(kind.quirks, deployment.provider.quirks),
+        quirks=outlet.quirks,
         wants_usage=True,
     )
     if relayed.ignored and (deployment.is_strict or inbound.is_strict):
         raise refusal(relayed.ignored[0])
     return _Relay(
-        wire=_wire(inbound, deployment, kind, secret, relayed.body, betas=()),
+        wire=_wire(outlet, inbound, relayed.body, betas=()),
         ignored=relayed.ignored,
         model=inbound.body["model"],
         upstream_id=deployment.upstream_id,
-        secrets=_secrets(deployment.provider, secret),
+        secrets=outlet.secrets,
         client_asked_usage=relayed.client_asked_usage,
     )
 
@@ -250,20 +247,13 @@ class _Translation:
         return replace(self, sent=body, wire=replace(self.wire, body=dump_json(body)))
 
 
-def _open_translation(
-    inbound: Inbound,
-    model: ModelRow,
-    deployment: DeploymentRow,
-    kind: ProviderKind,
-    secret: str | None,
-    options: Options,
-) -> Exchange:
-    request = inbound.request
+def _open_translation(inbound: Inbound, model: ModelRow, outlet: Outlet, options: Options) -> Exchange:
+    request, deployment = inbound.request, outlet.deployment
     encoded = encode_request(
         request,
         Target(
             upstream_id=deployment.upstream_id,
-            capabilities=override(find_capabilities(deployment.upstream_id), deployment.capabilities),
+            capabilities=outlet.capabilities,
             default_max_tokens=model.default_max_output_tokens,
             is_strict=deployment.is_strict or inbound.is_strict,
             auto_cache=options.auto_cache,
@@ -272,7 +262,7 @@ def _open_translation(
         ),
     )
     return _Translation(
-        wire=_wire(inbound, deployment, kind, secret, encoded.body, betas=encoded.betas),
+        wire=_wire(outlet, inbound, encoded.body, betas=encoded.betas),
         ignored=encoded.ignored,
         request=request,
         sent=encoded.body,
@@ -283,56 +273,16 @@ def _open_translation(
             custom_tools=frozenset(tool.name for tool in request.tools if tool.is_custom),
             includes_usage=request.includes_usage,
         ),
-        secrets=_secrets(deployment.provider, secret),
+        secrets=outlet.secrets,
     )
 
 
-_SHORTEST_SECRET: Final = 6
-"""Shorter values are taken for words, which a text may hold by chance."""
-
-
-def _secrets(provider: ProviderRow, key: str | None) -> tuple[str, ...]:
-    """What no text of this upstream may quote to a client; longer ones first, so that no rest remains."""
-    if not provider.headers:
-        return (key,) if key else ()
-    found = {key} if key else set()
-    for _, value in provider.headers:
-        if isinstance(value, Secret):
-            text = value.reveal()
-            # `Bearer …` may be quoted without its first word.
-            found |= {text, text.rpartition(" ")[2]}
-    return tuple(sorted((text for text in found if len(text) >= _SHORTEST_SECRET), key=len, reverse=True))
-
-
-def _wire(
-    inbound: Inbound,
-    deployment: DeploymentRow,
-    kind: ProviderKind,
-    secret: str | None,
-    body: JsonObject,
-    *,
-    betas: tuple[str, ...],
-) -> WireRequest:
-    provider = deployment.provider
-    base_url = provider.base_url or kind.default_base_url
-    if not base_url:
-        raise Failure(
-            FailureKind.PROVIDER_NOT_CONFIGURED,
-            f"The provider `{provider.name}` has no base URL. The operator sets it in the admin "
-            "(/admin/routing/provider/).",
-        )
+def _wire(outlet: Outlet, inbound: Inbound, body: JsonObject, *, betas: tuple[str, ...]) -> WireRequest:
     return WireRequest(
-        url=join_url(kind, base_url),
-        headers=request_headers(
-            kind,
-            secret,
-            client=inbound.headers,
-            betas=betas,
-            extra=provider.header_values(),
-            is_stream=body.get("stream") is True,
-        ),
+        url=outlet.url,
+        headers=outlet.headers(inbound.headers, betas=betas, is_stream=body.get("stream") is True),
         body=dump_json(body),
-        allows_private=provider.allows_private_network,
+        allows_private=outlet.deployment.provider.allows_private_network,
     )
 
 

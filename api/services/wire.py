@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that costs.
+@dataclass(slots=True)
 class WireRequest:
     """One request, ready to be sent. Its headers hold a secret: never log it.
 

@@ -152,3 +152,17 @@ def test_a_value_nested_too_deeply_is_not_written() -> None:
 def test_text_is_read_like_bytes() -> None:
     assert load_json('{"é":1}') == {"é": 1}
     assert load_json('"\ud83d"') == "�"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id":"12345678901234567890","n":98765432109876543210}',
+        r'{"quote\"12345678901234567890":98765432109876543210}',
+        r'{"backslash\\":98765432109876543210,"a":"\\\\","b":"12345678901234567890"}',
+        '["12345678901234567890", 98765432109876543210, "98765432109876543210"]',
+        '{"id":"12345678901234567890","n":1}',
+    ],
+)
+def test_long_numbers_are_exact_whatever_digits_stand_in_strings(text: str) -> None:
+    assert load_json(text.encode()) == json.loads(text)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.services.translation.dialects.anthropic_messages.stream import StreamDecoder
@@ -56,6 +56,7 @@ def assert_same_however_it_is_cut(make: Callable[[], StreamTranslator], frames: 
     assert fed(make, [b"".join(frames[i : i + 2]) for i in range(0, len(frames), 2)]) == (read, facts)
 
 
+@settings(deadline=None)
 @given(texts=TEXTS, ascii_only=st.booleans(), asked=st.booleans(), model=st.sampled_from(["fast", "gpt-4o"]))
 @pytest.mark.parametrize("more", [{}, {"usage": None}, {"usage": None, "obfuscation": True}, {"choices": 2}])
 def test_a_relay(texts: list[str], ascii_only: bool, asked: bool, model: str, more: dict[str, Any]) -> None:
@@ -75,6 +76,7 @@ def test_a_relay(texts: list[str], ascii_only: bool, asked: bool, model: str, mo
     assert_same_however_it_is_cut(lambda: StreamRelay(model, asked, "gpt-4o-mini"), frames)
 
 
+@settings(deadline=None)
 @given(texts=TEXTS, ascii_only=st.booleans(), padding=st.sampled_from(["", " ", "      "]))
 @pytest.mark.parametrize("kind", ["text", "thinking", "tool_use"])
 @pytest.mark.parametrize("legacy", [False, True])

@@ -114,7 +114,7 @@ def request_headers(
     if key:
         headers |= _auth(kind.auth, key)
     client = client or {}
-    for name in (*_CLIENT_HEADERS, *kind.client_headers):
+    for name in client_header_names(kind):
         value = client.get(name)
         if value and not _UNPRINTABLE.search(value):
             headers[name] = value
@@ -129,6 +129,11 @@ def request_headers(
         if merged:
             headers[BETA_HEADER] = merged
     return headers
+
+
+def client_header_names(kind: ProviderKind) -> frozenset[str]:
+    """The client's headers that go up to such an upstream, betas aside."""
+    return _CLIENT_HEADERS | kind.client_headers
 
 
 def merge_betas(*lists: str) -> str:

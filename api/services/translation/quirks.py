@@ -82,7 +82,7 @@ _DEFAULTS: Final[Mapping[str, bool | TokenParam | DeveloperRole]] = {
 
 def apply_quirks(body: JsonObject, quirks: Quirks, ignored: Ignored) -> JsonObject:
     """The body as this upstream wants it, keys in their order; what is taken out is noted in `ignored`."""
-    if quirks == NO_QUIRKS:
+    if quirks is NO_QUIRKS:
         return body
     if not quirks.sends_stream_options and body.get("stream_options") is not None:
         body = {key: value for key, value in body.items() if key != "stream_options"}
@@ -139,6 +139,8 @@ _PART_EXTENSIONS: Final = frozenset({"cache_control"})
 
 def _strip_extensions(body: JsonObject, ignored: Ignored) -> JsonObject:
     def strip_message(message: JsonObject) -> JsonObject:
+        if type(message.get("content")) is str and _MESSAGE_EXTENSIONS.isdisjoint(message):
+            return message
         message = _without(message, _MESSAGE_EXTENSIONS, "messages.", ignored)
         parts = message.get("content")
         if not isinstance(parts, list):
@@ -171,10 +173,9 @@ def _without_part(part: Any, prefix: str, ignored: Ignored) -> Any:
 
 
 def _without(value: JsonObject, names: frozenset[str], prefix: str, ignored: Ignored) -> JsonObject:
-    found = value.keys() & names
-    if not found:
+    if names.isdisjoint(value):
         return value
-    for name in sorted(found):
+    for name in sorted(value.keys() & names):
         if value[name] is not None:
             ignored.add(prefix + name)
     return {key: item for key, item in value.items() if key not in names}

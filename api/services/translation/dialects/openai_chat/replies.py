@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from api.services.translation.conversation import (
     FinishReason,
     JsonObject,
@@ -46,7 +48,8 @@ class ReplyContext:
     fallback_id: str = "0"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that costs.
+@dataclass(slots=True)
 class RelayedReply:
     """A body for the client, and what was read from it in passing. No usage means: not counted."""
 
@@ -81,7 +84,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> JsonObject:
 
 def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[str] = ()) -> RelayedReply:
     """Pass a completion on. A 200 that is none, or that reports an error, is raised as a `Failure`."""
-    wire = read_object(body)
+    wire = _look_into(body)
     if wire is None:
         raise invalid_response()
     if wire.get("error"):
@@ -91,14 +94,38 @@ def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[
         raise invalid_response()
     upstream_model = wire.get("model")
     if "model" in wire and model not in (upstream_id, upstream_model):
-        wire["model"] = model
-        body = dump_json(wire)
+        body = _rename(body, upstream_model, model)
     return RelayedReply(
         body=body,
         usage=decode_usage(wire.get("usage")),
         finish=next((decode_finish(c.get("finish_reason")) for c in choices if isinstance(c, dict)), None),
         upstream_model=upstream_model if isinstance(upstream_model, str) else None,
     )
+
+
+def _look_into(body: bytes) -> JsonObject | None:
+    """The completion for reading, not for writing: an integer beyond 64 bits may have become a float."""
+    try:
+        wire = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return read_object(body)
+    return wire if type(wire) is dict else None
+
+
+_MODEL: Final = b'"model"'
+
+
+def _rename(body: bytes, upstream_model: Any, model: str) -> bytes:
+    """The completion with the client's name for its model; all else stays byte for byte where it can."""
+    member = b"%b:%b" % (_MODEL, dump_json(upstream_model))
+    # There is no other such member, nor a text that is just this word.
+    if body.count(_MODEL) == 1 and member in body:
+        return body.strip().replace(member, b"%b:%b" % (_MODEL, dump_json(model)))
+    wire = read_object(body)
+    if wire is None:
+        raise invalid_response()
+    wire["model"] = model
+    return dump_json(wire)
 
 
 def encode_id(reply_id: str, context: ReplyContext) -> str:
