@@ -173,6 +173,21 @@ _FIXED: Final[dict[str, Any]] = {
 }
 
 
+def note_refusal(request_id: str, path: str, failure: Failure) -> None:
+    """Tell of a request that was refused before there was a record of it: no key, no JSON, no such page."""
+    metrics.current().requests.count_failure(failure.kind)
+    fields: dict[str, Any] = {
+        "request_id": request_id,
+        "status": failure.status,
+        "path": path,
+        "failure": failure.kind.value,
+        "reason": failure.message,
+    }
+    if failure.param is not None:
+        fields["param"] = failure.param
+    logger.log(failure.spec.log_level, "refused", extra={"fields": fields})
+
+
 class RequestLine(logging.LogRecord):
     """The log record of one request.
 

@@ -9,9 +9,10 @@ from rest_framework import exceptions
 from rest_framework.views import APIView
 
 from api.auth import Caller, KeyAuthentication
-from api.errors import render_exception
-from api.request import ApiRequest
+from api.errors import render_failure, to_failure
+from api.request import ApiRequest, ClientGone
 from api.response import ApiResponse
+from api.services.recording import note_refusal
 
 
 class ApiView(APIView):
@@ -56,8 +57,12 @@ class ApiView(APIView):
                 raise exceptions.MethodNotAllowed(method)
             response: ApiResponse = await getattr(self, method.lower())(request, *args, **kwargs)
             return response
+        except ClientGone:
+            raise
         except Exception as error:
-            response = render_exception(error, request)
+            failure = to_failure(error, request)
+            note_refusal(request.request_id, request.path, failure)
+            response = render_failure(failure)
             if response.status_code == 405:
                 response.headers["allow"] = ", ".join(self.allowed)
             return response

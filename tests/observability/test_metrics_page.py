@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -210,3 +211,45 @@ def test_the_log_of_a_live_server_is_one_json_object_a_request(server: LiveServe
     assert told["status"] == 200
     assert told["attempts"][0]["deployment"].startswith("openai/")
     assert told["input_tokens"] > 0
+
+
+# What is refused at the door.
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        (say("gpt-4o-mini"), {"authorization": ""}, "authentication_missing"),
+        (say("gpt-4o-mini"), {"authorization": "Bearer sk-pb-unknown-0123456789abcdef"}, "invalid_api_key"),
+        (b"{", {}, "invalid_request"),
+    ],
+    ids=["no key", "an unknown key", "no JSON"],
+)
+def test_a_refused_request_has_its_line_and_its_count(
+    server: LiveServer, body: object, headers: dict[str, str], kind: str
+) -> None:
+    before = total(server, "patchbay_failures_total", kind=kind)
+    request_id = f"refused-{kind}"
+    answer = chat(server.url, body, headers=headers | {"x-request-id": request_id})
+    wait_until(lambda: request_id in server.log())
+    (line,) = [json.loads(line) for line in server.log().splitlines() if request_id in line]
+    assert line["message"] == "refused"
+    assert line["status"] == answer.status
+    assert line["failure"] == kind
+    assert "0123456789abcdef" not in server.log()
+    assert total(server, "patchbay_failures_total", kind=kind) == before + 1
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(server: LiveServer) -> None:
+    logged = len(server.log())
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer t\r\n"
+            b"content-length: 1000\r\n\r\n{"
+        )
+        # Its place is taken once the head was read; another request shows that it was.
+        assert request(server.url, "/healthz").status == 200
+    assert chat(server.url, say("gpt-4o-mini"), headers={"x-request-id": "after-it"}).status == 200
+    wait_until(lambda: "after-it" in server.log())
+    assert "Traceback" not in server.log()[logged:]
+    assert "Unhandled" not in server.log()[logged:]
