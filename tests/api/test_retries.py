@@ -323,6 +323,23 @@ def test_whoever_leaves_a_stream_without_output_frees_the_upstream(
     assert upstream.wait_for_disconnect(timeout=3).at - left < 1.0
 
 
+def test_whoever_leaves_while_a_second_upstream_is_asked_frees_that_one(
+    server: LiveServer, upstream: FakeUpstream
+) -> None:
+    upstream.always(Answer() + Stall("body", 20), path=OPENAI)
+    upstream.always(Answer() + Stall("headers", 20), path=ANTHROPIC)
+    stream = Stream(server.url, say("gpt-4o", stream=True))
+    assert stream.read_some().startswith(b":")
+    for _ in range(2):
+        upstream.wait_for_request()
+    first = upstream.wait_for_disconnect(timeout=3)
+    left = time.monotonic()
+    stream.close()
+    second = upstream.wait_for_disconnect(timeout=3)
+    assert first.at < left
+    assert second.at - left < 1.0
+
+
 # Rests.
 
 
