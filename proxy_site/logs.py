@@ -98,18 +98,18 @@ class TextFormatter(logging.Formatter):
 
 
 def _write_fields(fields: Mapping[str, Any]) -> str:
-    text = ""
+    words: list[str] = []
     for name, value in fields.items():
-        if value is None:
+        kind = type(value)
+        if kind is str:
+            if " " in value or '"' in value or "=" in value:
+                value = _quote(value)
+        elif value is None:
             continue
-        if isinstance(value, str):
-            shown = value if not (" " in value or '"' in value or "=" in value) else _quote(value)
-        elif isinstance(value, list | tuple | dict):
-            shown = _quote(value)
-        else:
-            shown = str(value)
-        text += f" {name}={shown}"
-    return text
+        elif kind is list or kind is tuple or kind is dict:
+            value = _quote(value)
+        words.append(f" {name}={value}")
+    return "".join(words)
 
 
 def _quote(value: Any) -> str:

@@ -169,7 +169,6 @@ def test_the_launcher_s_folder_ends_with_it_and_so_do_those_left_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     left = tmp_path / f"{sharing._PREFIX}left"
     left.mkdir()
-    (left / "owner").touch()
     (left / "1-abc.cells").touch()
     foreign = tmp_path / "something-else"
     foreign.mkdir()

@@ -39,7 +39,6 @@ _PREFIX: Final = "patchbay-metrics-"
 _CHUNK: Final = 64 * 1024  # Bytes; a multiple of every page size.
 _CELL: Final = 8
 _LOCK: Final = "lock"
-_OWNER: Final = "owner"
 _RETIRED: Final = "retired.json"
 _NUMBERS: Final = ".cells"
 _NAMES: Final = ".names"
@@ -55,8 +54,8 @@ def shared_directory() -> Iterator[None]:
     try:
         _remove_leftovers()
         path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        # Held for as long as this launcher lives.
-        owner = _open_locked(path / _OWNER, fcntl.LOCK_EX)
+        # Held for as long as this launcher lives; systemd's cleaning of old files keeps to it, too.
+        owner = _open_locked(path, fcntl.LOCK_EX, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         logger.warning(
             "No folder for metrics can be made in %s: %s. /metrics tells of one worker at a time.",
@@ -77,14 +76,15 @@ def shared_directory() -> Iterator[None]:
 def _remove_leftovers() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if path.is_symlink() or path.stat().st_uid != os.getuid():
+            if path.stat().st_uid != os.getuid():
                 continue
-            os.close(_open_locked(path / _OWNER, fcntl.LOCK_EX | fcntl.LOCK_NB, create=False))
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            os.close(_open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB, flags))
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _open_locked(path: Path, operation: int, *, create: bool = True) -> int:
-    descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+def _open_locked(path: Path, operation: int, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+    descriptor = os.open(path, flags, 0o600)
     try:
         fcntl.flock(descriptor, operation)
     except OSError:
@@ -220,7 +220,7 @@ def _read_worker(folder: Path, name: str, known: _Names) -> Source:
 
 def _is_alive(folder: Path, name: str) -> bool:
     try:
-        os.close(_open_locked(folder / f"{name}{_NUMBERS}", fcntl.LOCK_SH | fcntl.LOCK_NB, create=False))
+        os.close(_open_locked(folder / f"{name}{_NUMBERS}", fcntl.LOCK_SH | fcntl.LOCK_NB, os.O_RDWR))
     except BlockingIOError:
         return True
     return False
