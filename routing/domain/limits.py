@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 SECOND: Final = 1_000_000
 WINDOW: Final = 60 * SECOND
@@ -87,6 +87,10 @@ class Standing(NamedTuple):
         return max(0, self.limit - self.used)
 
 
+Headroom: TypeAlias = tuple[Measure, int, int, int]
+"""A measure, its limit here, how much of it is left, and the microseconds until nothing counts any more."""
+
+
 def share_of(limit: int, workers: int) -> int:
     """What each of `workers` processes may admit by itself so that together they never exceed `limit`.
 
@@ -96,15 +100,20 @@ def share_of(limit: int, workers: int) -> int:
     return limit // workers
 
 
+_NEVER: Final = 1 << 62
+
+
 class Window:
     """Amounts of the last 60 seconds."""
 
-    __slots__ = ("_amounts", "_times", "used")
+    __slots__ = ("_amounts", "_times", "due", "used")
 
     def __init__(self) -> None:
         self._times: deque[int] = deque()
         self._amounts: deque[int] = deque()
         self.used = 0
+        self.due = _NEVER
+        """When there is something to forget: before, nothing need be asked to."""
 
     def __len__(self) -> int:
         """How many entries are kept."""
@@ -117,6 +126,7 @@ class Window:
         while times and times[0] <= horizon:
             times.popleft()
             self.used -= self._amounts.popleft()
+        self.due = times[0] + WINDOW if times else _NEVER
 
     def add(self, now: int, amount: int, *, is_exact: bool) -> None:
         times = self._times
@@ -124,7 +134,11 @@ class Window:
         if not is_exact and times and times[-1] // TICK == now // TICK:
             times[-1] = now
             self._amounts[-1] += amount
+            if len(times) == 1:
+                self.due = now + WINDOW
         else:
+            if not times:
+                self.due = now + WINDOW
             times.append(now)
             self._amounts.append(amount)
 
@@ -151,10 +165,15 @@ class _Counters:
         self.tokens = Window()
         self.in_flight = 0
 
+    def forget(self, now: int) -> None:
+        if self.requests.due <= now:
+            self.requests.forget(now)
+        if self.tokens.due <= now:
+            self.tokens.forget(now)
+
     def is_idle(self, now: int) -> bool:
-        self.requests.forget(now)
-        self.tokens.forget(now)
-        return not (self.in_flight or self.requests or self.tokens)
+        self.forget(now)
+        return not self.in_flight and self.requests.due == self.tokens.due == _NEVER
 
 
 class Book:
@@ -167,6 +186,7 @@ class Book:
 
     def __init__(self, workers: int = 1) -> None:
         self._workers = workers
+        self._is_alone = workers == 1
         self._counters: OrderedDict[str, _Counters] = OrderedDict()
 
     def __len__(self) -> int:
@@ -182,32 +202,25 @@ class Book:
         """
         self._sweep(now)
         refusals: list[Standing] | None = None
+        found: list[_Counters] = []
         for scope in scopes:
             limit = scope.limit
-            counters = self._find(scope.name)
-            counters.requests.forget(now)
-            counters.tokens.forget(now)
+            counters = self._fresh(scope.name, now)
+            found.append(counters)
+            requests, tokens, slots = limit.requests_per_minute, limit.tokens_per_minute, limit.max_concurrent
+            if not self._is_alone:
+                requests, tokens, slots = self._share(requests), self._share(tokens), self._share(slots)
             if (
-                (
-                    limit.requests_per_minute is not None
-                    and counters.requests.used >= self._share(limit.requests_per_minute)
-                )
-                or (
-                    limit.tokens_per_minute is not None
-                    and counters.tokens.used >= self._share(limit.tokens_per_minute)
-                )
-                or (
-                    limit.max_concurrent is not None
-                    and counters.in_flight >= self._share(limit.max_concurrent)
-                )
+                (requests is not None and counters.requests.used >= requests)
+                or (tokens is not None and counters.tokens.used >= tokens)
+                or (slots is not None and counters.in_flight >= slots)
             ):
                 refusals = refusals or []
                 refusals += (standing for standing in self._standings(scope, now) if standing.wait)
         if refusals is not None:
             return max(refusals, key=_wait)
-        for scope in scopes:
+        for scope, counters in zip(scopes, found, strict=True):
             limit = scope.limit
-            counters = self._counters[scope.name]
             if limit.requests_per_minute is not None:
                 counters.requests.add(now, 1, is_exact=limit.requests_per_minute <= EXACT_ENTRIES)
             if limit.max_concurrent is not None:
@@ -220,8 +233,7 @@ class Book:
             return
         for scope in scopes:
             if scope.limit.tokens_per_minute is not None:
-                window = self._find(scope.name).tokens
-                window.forget(now)
+                window = self._fresh(scope.name, now).tokens
                 window.add(now, tokens, is_exact=False)
 
     def release(self, scopes: Sequence[Scope]) -> None:
@@ -234,11 +246,26 @@ class Book:
         """How every measure that has a limit stands."""
         found: list[Standing] = []
         for scope in scopes:
-            counters = self._find(scope.name)
-            counters.requests.forget(now)
-            counters.tokens.forget(now)
+            self._fresh(scope.name, now)
             found += self._standings(scope, now)
         return found
+
+    def tightest(self, scopes: Sequence[Scope], now: int) -> list[Headroom]:
+        """Of requests and of tokens, where they are limited: that scope which has the least left."""
+        requests: Headroom | None = None
+        tokens: Headroom | None = None
+        for scope in scopes:
+            limit = scope.limit
+            counters = self._fresh(scope.name, now)
+            if (most := self._share(limit.requests_per_minute)) is not None:
+                left = max(0, most - counters.requests.used)
+                if requests is None or left < requests[2]:
+                    requests = (Measure.REQUESTS, most, left, counters.requests.reset(now))
+            if (most := self._share(limit.tokens_per_minute)) is not None:
+                left = max(0, most - counters.tokens.used)
+                if tokens is None or left < tokens[2]:
+                    tokens = (Measure.TOKENS, most, left, counters.tokens.reset(now))
+        return [headroom for headroom in (requests, tokens) if headroom is not None]
 
     def _standings(self, scope: Scope, now: int) -> list[Standing]:
         limit, counters = scope.limit, self._counters[scope.name]
@@ -247,19 +274,27 @@ class Book:
             (Measure.REQUESTS, limit.requests_per_minute, counters.requests),
             (Measure.TOKENS, limit.tokens_per_minute, counters.tokens),
         ):
-            if whole is not None:
-                share = self._share(whole)
+            if (share := self._share(whole)) is not None:
                 found.append(
                     Standing(scope, measure, share, window.used, window.wait(now, share), window.reset(now))
                 )
-        if limit.max_concurrent is not None:
-            share, used = self._share(limit.max_concurrent), counters.in_flight
+        if (share := self._share(limit.max_concurrent)) is not None:
+            used = counters.in_flight
             wait = SLOT_WAIT if used >= share else 0
             found.append(Standing(scope, Measure.CONCURRENT, share, used, wait, 0))
         return found
 
-    def _share(self, limit: int) -> int:
-        return limit if self._workers == 1 else share_of(limit, self._workers)
+    def _share(self, limit: int | None) -> int | None:
+        return limit if self._is_alone or limit is None else share_of(limit, self._workers)
+
+    def _fresh(self, name: str, now: int) -> _Counters:
+        """The scope's counters, with nothing in them that is 60 seconds old."""
+        counters = self._counters.get(name)
+        if counters is None:
+            counters = self._counters[name] = _Counters()
+        elif counters.requests.due <= now or counters.tokens.due <= now:
+            counters.forget(now)
+        return counters
 
     def _find(self, name: str) -> _Counters:
         counters = self._counters.get(name)

@@ -99,8 +99,15 @@ def test_admits_exactly_what_the_limits_allow(
             if is_released:
                 book.release(scopes)
                 oracle.release(scopes)
-        for standing in book.standings(scopes, now):
+        standings = book.standings(scopes, now)
+        for standing in standings:
             assert standing.used == oracle.used(standing.scope, standing.measure, now)
+        assert book.tightest(scopes, now) == [
+            (tightest.measure, tightest.limit, tightest.remaining, tightest.reset)
+            for measure in (Measure.REQUESTS, Measure.TOKENS)
+            if (of_it := [standing for standing in standings if standing.measure is measure])
+            and (tightest := min(of_it, key=lambda standing: standing.remaining))
+        ]
 
 
 @given(st.lists(st.tuples(GAPS, st.integers(1, 9)), max_size=40), st.integers(1, 6), st.booleans())

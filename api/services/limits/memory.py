@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from api.services.limits.leases import UNLIMITED, Lease
-from api.services.limits.wording import encode_headers, to_failure
+from api.services.limits.wording import encode_headroom, to_failure
 from routing.domain.limits import Book, Scope
 
 
@@ -59,7 +59,7 @@ class _MemoryLease:
             self._book.release(self._scopes)
 
     def headers(self) -> dict[str, str]:
-        return encode_headers(self._book.standings(self._scopes, self._clock()))
+        return encode_headroom(self._book.tightest(self._scopes, self._clock()))
 
     def __del__(self) -> None:
         # A request that was lost on its way must not take its slot along for good.

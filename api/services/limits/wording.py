@@ -7,7 +7,7 @@ from typing import Final
 
 from api.services.translation.dialects.anthropic_messages.rate_limits import format_duration
 from api.services.translation.failures import Failure, FailureKind
-from routing.domain.limits import SECOND, Measure, Standing
+from routing.domain.limits import SECOND, Headroom, Measure, Standing
 
 _WHAT: Final[Mapping[Measure, str]] = {
     Measure.REQUESTS: "requests per min (RPM)",
@@ -26,17 +26,25 @@ def encode_headers(standings: Sequence[Standing]) -> dict[str, str]:
     As OpenAI defines it, `reset` is when the whole limit is there again, not when the
     next request fits: that is what `retry-after` says.
     """
-    headers: dict[str, str] = {}
+    found: list[Headroom] = []
     for measure in (Measure.REQUESTS, Measure.TOKENS):
         tightest = None
         for standing in standings:
             if standing.measure is measure and (tightest is None or standing.remaining < tightest.remaining):
                 tightest = standing
         if tightest is not None:
-            limit, remaining, reset = _HEADERS[measure]
-            headers[limit] = str(tightest.limit)
-            headers[remaining] = str(tightest.remaining)
-            headers[reset] = format_duration(tightest.reset / SECOND)
+            found.append((measure, tightest.limit, tightest.remaining, tightest.reset))
+    return encode_headroom(found)
+
+
+def encode_headroom(tightest: Sequence[Headroom]) -> dict[str, str]:
+    """`encode_headers`, where the tightest scopes are known."""
+    headers: dict[str, str] = {}
+    for measure, limit, left, reset in tightest:
+        limit_name, remaining_name, reset_name = _HEADERS[measure]
+        headers[limit_name] = str(limit)
+        headers[remaining_name] = str(left)
+        headers[reset_name] = format_duration(reset / SECOND)
     return headers
 
 

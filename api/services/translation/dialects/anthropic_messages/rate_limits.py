@@ -31,6 +31,8 @@ def convert_rate_limits(headers: Mapping[str, str], now: float) -> dict[str, str
 
 def format_duration(seconds: float) -> str:
     """As OpenAI writes it: "120ms", "1s", "6m0s", "1h0m30s". Rounded up: nobody comes back too early."""
+    if 1 <= seconds <= 59:
+        return f"{math.ceil(seconds)}s"
     seconds = max(seconds, 0.0)
     if seconds < 1:
         milliseconds = math.ceil(seconds * 1000)
