@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -44,6 +45,24 @@ def test_every_metric_is_documented_and_no_other(project_root: Path) -> None:
     rows = re.findall(r"^\| `(patchbay_\w+)` \| (\w+) \| ([^|]*)\|", page, re.MULTILINE)
     documented = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert documented == {family.name: (family.kind.value, family.labels) for family in FAMILIES}
+
+
+def test_queries_ask_for_metrics_and_labels_that_there_are(project_root: Path) -> None:
+    known = {family.name: set(family.labels) for family in FAMILIES}
+    page = (project_root / "docs/metrics.md").read_text(encoding="utf-8")
+    dashboard = json.loads((project_root / "docs/grafana-dashboard.json").read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
+    assert len(queries) > 20
+    for query in queries:
+        names = re.findall(r"\bpatchbay_\w+", query)
+        assert names, query
+        families = [name if name in known else re.sub("_(bucket|sum|count)$", "", name) for name in names]
+        assert set(families) <= set(known), query
+        labels = set().union(*(known[name] for name in families)) | {"le"}
+        asked = set(re.findall(r"(\w+)(?:=~?|!=)\"", query))
+        asked |= {name.strip() for group in re.findall(r"by \(([^)]*)\)", query) for name in group.split(",")}
+        assert asked <= labels, query
 
 
 def test_links_lead_somewhere(project_root: Path) -> None:
