@@ -49,6 +49,18 @@ def cell(content: SafeString) -> SafeString:
     return format_html('<span class="pb-cell">{}</span>', content)
 
 
+class FoldedRows(tuple[str | tuple[str, ...], ...]):
+    """The fields of a folded fieldset. It opens by itself where one of them has an error.
+
+    Django asks whether the field is “in” the rows, and a field that shares its row is not.
+    """
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == row if isinstance(row, str) else name in row for row in self)
+
+
 class RoutingAdmin(ThemedModelAdmin[AnyModel]):
     """Logs what a field was and what it is now, also from lists and actions."""
 

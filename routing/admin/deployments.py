@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from routing.admin.base import StackedInline, badge
+from routing.admin.base import FoldedRows, StackedInline, badge
 from routing.admin.model_state import has_key, retirement_badge
 from routing.admin.resting import read_resting
 from routing.models import Deployment, ServedModel
@@ -35,11 +35,13 @@ class DeploymentInline(StackedInline[Deployment, ServedModel]):
             "Time limits and capabilities",
             {
                 "classes": ("collapse",),
-                "fields": (
-                    ("connect_timeout", "headers_timeout"),
-                    ("first_token_timeout", "idle_timeout"),
-                    "total_timeout",
-                    "capabilities",
+                "fields": FoldedRows(
+                    (
+                        ("connect_timeout", "headers_timeout"),
+                        ("first_token_timeout", "idle_timeout"),
+                        "total_timeout",
+                        "capabilities",
+                    )
                 ),
             },
         ),

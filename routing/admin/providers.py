@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from routing import lookup, services
-from routing.admin.base import RoutingAdmin, StackedInline, TabularInline, badge
+from routing.admin.base import FoldedRows, RoutingAdmin, StackedInline, TabularInline, badge
 from routing.admin.deletion import ProviderDeletionForm, models_served_by
 from routing.admin.provider_forms import CredentialForm, HeaderForm
 from routing.domain.kinds import KINDS
@@ -93,10 +93,12 @@ class ProviderAdmin(RoutingAdmin[Provider]):
             {
                 "classes": ("collapse",),
                 "description": "In seconds. Empty: the setting UPSTREAM_…_TIMEOUT.",
-                "fields": (
-                    ("connect_timeout", "headers_timeout"),
-                    ("first_token_timeout", "idle_timeout"),
-                    "total_timeout",
+                "fields": FoldedRows(
+                    (
+                        ("connect_timeout", "headers_timeout"),
+                        ("first_token_timeout", "idle_timeout"),
+                        "total_timeout",
+                    )
                 ),
             },
         ),
@@ -106,9 +108,11 @@ class ProviderAdmin(RoutingAdmin[Provider]):
                 "classes": ("collapse",),
                 "description": "For servers that speak OpenAI's format with exceptions. "
                 "Empty: what is usual for the kind.",
-                "fields": (
-                    ("token_param", "developer_role"),
-                    ("sends_stream_options", "strips_extensions"),
+                "fields": FoldedRows(
+                    (
+                        ("token_param", "developer_role"),
+                        ("sends_stream_options", "strips_extensions"),
+                    )
                 ),
             },
         ),

@@ -43,6 +43,14 @@ class AdminClient:
         assert "errornote" not in answer.text, answer.text
         return answer.text
 
+    def press(self, page: str, button: str) -> str:
+        """Press the button of the page at `page` that posts to `button`."""
+        text = self.get(page)
+        assert f'action="{button}"' in text, "the page has no such button"
+        answer = self._http.post(button, data={"csrfmiddlewaretoken": _token(text)}, headers=self._referer)
+        assert answer.status_code == 200, (button, answer.status_code)
+        return answer.text
+
 
 def _token(page: str) -> str:
     found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)

@@ -30,6 +30,7 @@ PAGES = [
     "/admin/routing/servedmodel/7/change/",
     "/admin/routing/servedmodel/add/",
     "/admin/routing/servedmodel/1/delete/",
+    "/admin/routing/servedmodel/cooldowns/",
     "/admin/routing/alias/",
     "/admin/routing/alias/1/change/",
     "/admin/routing/provider/",

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from routing import lookup
-from routing.models import Deployment, FallbackModel, ServedModel
+from routing.models import Deployment, FallbackModel, Provider, ServedModel
 from tests.factories import make_deployment, make_fallback, make_model
 from tests.routing.test_admin import edit, form_of, last_log, messages_of, operator, url_of
 
@@ -208,6 +208,16 @@ def test_time_limits_of_a_deployment_are_saved_and_told(operator: Client) -> Non
     assert "First token (empty → 2.5)" in last_log()
     page = edit(operator, url, {"deployments-0-idle_timeout": "0"})
     assert b"greater than or equal to 0.01" in page.content
+
+
+def test_a_folded_part_opens_where_something_in_it_is_wrong(operator: Client) -> None:
+    model, provider = model_named("gpt-4o"), Provider.objects.get(name="openai")
+    for url, field in (
+        (url_of(ServedModel, "change", model.pk), "deployments-0-idle_timeout"),
+        (url_of(Provider, "change", provider.pk), "headers_timeout"),
+    ):
+        folded = operator.get(url).content.count(b"<details")
+        assert edit(operator, url, {field: "0"}).content.count(b"<details") == folded - 1
 
 
 def login_with(client: Client, *permissions: str) -> None:
