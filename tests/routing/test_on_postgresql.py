@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.routing.databases import PostgresServer
+from tests.postgres_server import PostgresServer
 
 MODULES = (
     "test_models.py",
