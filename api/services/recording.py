@@ -129,8 +129,9 @@ class Record:
 
     def _count(self, status: int, failure: Failure | None, seconds: float) -> None:
         counts = metrics.current().requests
+        model = self.fallback or self.model
         counts.count_request(
-            self.fallback or self.model,
+            model,
             self.is_stream,
             status,
             seconds,
@@ -145,7 +146,7 @@ class Record:
                 counts.count_retry(_way(previous, attempt))
             previous = attempt
         if failure is not None:
-            counts.count_failure(failure.kind, self.model)
+            counts.count_failure(failure.kind, model)
 
 
 _trace: Callable[[Record, int, Failure | None, float], str | None] | None = None

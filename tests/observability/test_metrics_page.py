@@ -173,6 +173,18 @@ def workers_of(server: LiveServer) -> list[int]:
     return found
 
 
+def test_a_worker_that_nobody_asks_tells_of_itself_too(two_workers: LiveServer) -> None:
+    # One connection: always the same worker.
+    connection = http.client.HTTPConnection("127.0.0.1", two_workers.port, timeout=10)
+
+    def tells_of_both() -> bool:
+        connection.request("GET", "/metrics")
+        return "\npatchbay_workers 2\n" in connection.getresponse().read().decode()
+
+    wait_until(tells_of_both)
+    connection.close()
+
+
 def test_two_workers_are_one_sum_whichever_is_asked(two_workers: LiveServer) -> None:
     wait_until(lambda: total(two_workers, "patchbay_workers") == 2)
     with ThreadPoolExecutor(8) as pool:

@@ -182,6 +182,8 @@ class Readers:
         self._folder = folder
         self._own = own
         self._names: dict[str, _Names] = {}
+        self._stamp = 0, 0
+        self._retired: tuple[_Retired, Source] | None = None
 
     def read(self) -> list[Source]:
         """All sources but this process.
@@ -190,14 +192,26 @@ class Readers:
             BlockingIOError: a worker that starts is adding files together; try again in a moment.
         """
         with _folder_lock(self._folder, fcntl.LOCK_SH | fcntl.LOCK_NB):
-            retired = _read_retired(self._folder)
-            found = [retired.as_source()]
+            retired, source = self._read_retired()
+            found = [source]
             names = _workers(self._folder) - {self._own} - retired.names
             self._names = {name: known for name, known in self._names.items() if name in names}
             for name in names:
                 known = self._names.setdefault(name, _Names())
                 found.append(_read_worker(self._folder, name, known))
         return found
+
+    def _read_retired(self) -> tuple[_Retired, Source]:
+        """Anew only after a worker replaced the file."""
+        try:
+            found = (self._folder / _RETIRED).stat()
+            stamp = found.st_ino, found.st_mtime_ns
+        except FileNotFoundError:
+            stamp = 0, 0
+        if self._retired is None or stamp != self._stamp:
+            retired = _read_retired(self._folder)
+            self._retired, self._stamp = (retired, retired.as_source()), stamp
+        return self._retired
 
 
 def _workers(folder: Path) -> set[str]:
