@@ -3,8 +3,8 @@
 A check is one GET of the provider's model list with one of its keys. It is made for keys
 whose deployments rest, or had no request for a while. An answer lets a resting
 deployment be tried before its time; it closes nothing, since to list models is not to
-answer a chat. No answer counts like a request's failure. What a model list says about a
-key (401, 403, 429) counts for nothing: keys that may chat need not be allowed to list.
+answer a chat. No answer counts like a request's failure. A refusal (401, 403, 429) is an
+answer: keys that may chat need not be allowed to list.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ _LONGEST_SECONDS: Final = 10.0
 _AT_ONCE: Final = 4
 """Providers that are asked at the same time; each is asked for one of its keys at a time."""
 
-_SAYS_NOTHING: Final = frozenset({401, 403, 429})
 _NOT_IMPLEMENTED: Final = 501
 
 
@@ -138,8 +137,6 @@ class HealthChecks:
             status if failure is None else failure.kind.value,
             extra={"fields": {"credential": target.credential.label} if target.credential else {}},
         )
-        if status in _SAYS_NOTHING:
-            return
         for candidate in target.candidates:
             if failure is None:
                 # A key that was refused is only known to be good where the list was given.

@@ -60,10 +60,27 @@ def test_an_answer_begins_the_count_anew() -> None:
     circuit = Circuit()
     for _ in range(4):
         for _ in range(4):
-            circuit.fail(START, START, Verdict.COUNTS, RULES)
+            assert not circuit.fail(START, START, Verdict.COUNTS, RULES)
         for _ in range(30):
             circuit.succeed(START, START)
-    assert circuit.is_closed
+
+
+@pytest.mark.parametrize(("answers", "opens"), [(9, False), (10, True), (11, False)])
+def test_half_of_twenty_is_enough_and_less_of_either_is_not(answers: int, opens: bool) -> None:
+    circuit = Circuit()
+    for _ in range(answers):
+        circuit.succeed(START, START)
+    failures = [circuit.fail(START + 24, START + 24, Verdict.COUNTS, Rules(after=1000)) for _ in range(10)]
+    assert failures == [False] * 9 + [opens]
+
+
+def test_what_is_longer_ago_than_the_window_says_nothing() -> None:
+    circuit = Circuit()
+    for _ in range(30):
+        circuit.succeed(START, START)
+    later = START + WINDOW_SECONDS + 1
+    failures = [circuit.fail(later, later, Verdict.COUNTS, Rules(after=1000)) for _ in range(20)]
+    assert failures == [False] * 19 + [True]
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 8))
@@ -276,7 +293,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def it_is_never_shut_for_good(self) -> None:
-        later = max(self.now, self.circuit.until) + PROBE_SECONDS
+        later = max(self.now, self.circuit.until) + PROBE_SECONDS + 0.001
         assert not self.circuit.is_resting(later)
 
     def _take(self, data: st.DataObject) -> float:

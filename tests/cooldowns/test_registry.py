@@ -131,6 +131,13 @@ def test_an_operator_ends_a_cooldown_before_the_next_request_is_planned(cooldown
     assert not cooldowns.is_resting(with_resets(A, 2))
 
 
+def test_trouble_after_an_operator_s_reset_is_trouble(cooldowns: Cooldowns) -> None:
+    cooldowns.succeed(A, 0.1)
+    fresh = with_resets(A, 1)
+    trip(cooldowns, fresh)
+    assert cooldowns.is_resting(fresh)
+
+
 async def test_a_new_configuration_ends_what_an_operator_reset_or_removed(clock: Clock) -> None:
     cooldowns = Cooldowns(Rules(), clock=clock, loop=asyncio.get_running_loop())
     gone_key = candidate(3, key=9)

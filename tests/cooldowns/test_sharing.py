@@ -82,6 +82,9 @@ async def test_what_one_finds_the_others_hear(make: MakeWorker) -> None:
     assert not second.cooldowns.is_resting(B)
     [mine], [theirs] = first.cooldowns.describe(), second.cooldowns.describe()
     assert {**mine, "until": "", "opened_at": ""} == {**theirs, "until": "", "opened_at": ""}
+    # Whoever found it probes first.
+    mine_until, theirs_until = (worker.cooldowns.find((1, "key:1")).until for worker in (first, second))  # type: ignore[union-attr]
+    assert INTERVAL < theirs_until - mine_until < 5 + INTERVAL
     # Whoever found it counts it.
     assert sum(first.cooldowns.openings.values()) == 1
     assert sum(second.cooldowns.openings.values()) == 0
@@ -146,16 +149,34 @@ async def test_a_check_ends_the_rest_for_all(make: MakeWorker) -> None:
     await until(lambda: first.state() == [State.HALF_OPEN])
 
 
-async def test_of_two_rests_that_began_at_once_the_longer_one_stands(make: MakeWorker) -> None:
+@pytest.mark.parametrize("asked", [(5, 200), (200, 5)])
+async def test_of_two_rests_that_began_at_once_the_longer_one_stands(
+    make: MakeWorker, asked: tuple[int, int]
+) -> None:
     first, second = make(), make()
-    first.cooldowns.fail(A, failure(FailureKind.UPSTREAM_RATE_LIMITED, retry_after=5))
-    second.cooldowns.fail(A, failure(FailureKind.UPSTREAM_RATE_LIMITED, retry_after=200))
+    for worker, seconds in zip((first, second), asked, strict=True):
+        worker.cooldowns.fail(A, failure(FailureKind.UPSTREAM_RATE_LIMITED, retry_after=seconds))
     now = first.cooldowns.clock()
     first_circuit, second_circuit = (worker.cooldowns.find((1, "key:1")) for worker in (first, second))
     assert first_circuit is not None
     assert second_circuit is not None
-    await until(lambda: first_circuit.until > now + 150)
-    assert second_circuit.until > now + 150
+    await until(lambda: min(first_circuit.until, second_circuit.until) > now + 150)
+
+
+async def test_what_changes_while_an_answer_is_on_its_way_is_not_undone_by_it(
+    stack: AsyncExitStack, server: ValkeyServer, client: Valkey
+) -> None:
+    make = maker(stack, url_of(server))
+    first, second = make(timeout=5.0), make(timeout=5.0)
+    first.trip(A)
+    await until(second.rests(A))
+    # For the time of some questions, all of which are asked before and answered after this.
+    client.client_pause(500)
+    await asyncio.sleep(4 * INTERVAL)
+    second.cooldowns.succeed(A, 0.0)
+    second.cooldowns.fail(A, failure(FailureKind.UPSTREAM_RATE_LIMITED, retry_after=200))
+    await until(lambda: [row["reason"] for row in first.cooldowns.describe()] == ["rate_limited"])
+    assert [row["reason"] for row in second.cooldowns.describe()] == ["rate_limited"]
 
 
 async def test_nothing_stays_in_valkey_for_good_and_nothing_secret_is_there(

@@ -224,12 +224,10 @@ class Circuit:
         self.open(now, min(seconds * spread, rules.maximum), reason, self.streak)
 
     def _is_share_reached(self) -> bool:
-        oldest = self._bucket - _BUCKETS + 1
         calls, failures = self._calls, self._failures
-        for bucket, past_calls, past_failures in self._past:
-            if bucket >= oldest:
-                calls += past_calls
-                failures += past_failures
+        for _, past_calls, past_failures in self._past:
+            calls += past_calls
+            failures += past_failures
         return calls >= WINDOW_CALLS and failures >= calls * WINDOW_SHARE
 
     def _turn(self, now: float) -> None:
