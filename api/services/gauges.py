@@ -52,6 +52,9 @@ def sample() -> None:
     series(families.CPU_SECONDS).set(time.process_time())
     if (memory := _read_memory()) is not None:
         series(families.MEMORY).set(memory)
+    # What proxy_site/logs.py writes by; handlers of others do not count.
+    lost = sum(getattr(handler, "lost", 0) for handler in logging.getLogger().handlers)
+    series(families.LOG_LINES_LOST).set(lost)
     series(families.BUILD, _read_version()).set(1)
 
 

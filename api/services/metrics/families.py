@@ -159,6 +159,9 @@ CPU_SECONDS: Final = _counter(
     "patchbay_process_cpu_seconds_total", "CPU time of the worker processes, user and system."
 )
 MEMORY: Final = _gauge("patchbay_process_resident_memory_bytes", "Resident memory of the worker processes.")
+LOG_LINES_LOST: Final = _counter(
+    "patchbay_log_lines_lost_total", "Log lines that could not be written: a full disk, a reader that died."
+)
 BUILD: Final = _gauge(
     "patchbay_build_info", "1, with the version that runs.", "version", merging=Merging.HIGHEST
 )
@@ -189,6 +192,7 @@ FAMILIES: Final = (
     WORKERS,
     CPU_SECONDS,
     MEMORY,
+    LOG_LINES_LOST,
     BUILD,
 )
 
