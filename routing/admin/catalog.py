@@ -21,7 +21,7 @@ from routing.admin.deletion import ModelDeletionForm, aliases_of
 from routing.admin.deployments import DeploymentInline
 from routing.admin.fallbacks import (
     FallbackInline,
-    fallbacks_of,
+    fallbacks_in_force,
     models_that_fall_back_to,
     useless_fallbacks,
 )
@@ -33,6 +33,8 @@ from routing.admin.model_state import (
     state_badges,
 )
 from routing.models import Alias, Deployment, FallbackModel, ServedModel
+
+_SHOWN_WARNINGS = 5
 
 
 class AliasInline(TabularInline[Alias, ServedModel]):
@@ -174,6 +176,8 @@ class ServedModelAdmin(CooldownPages, RoutingAdmin[ServedModel]):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         self._warn(request, form.instance)
+        self._warn_of_fallbacks(request, fallbacks_in_force(model=form.instance))
+        self._warn_of_fallbacks(request, fallbacks_in_force(fallback=form.instance))
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -245,6 +249,8 @@ class ServedModelAdmin(CooldownPages, RoutingAdmin[ServedModel]):
         self.log_bulk_change(request, changed, f"{label} ({before} → {after})")
         noun = "model is" if len(changed) == 1 else "models are"
         self.message_user(request, f"{len(changed)} {noun} now {word}.", messages.SUCCESS)
+        if field == "is_enabled" and not value:
+            self._warn_of_fallbacks(request, fallbacks_in_force(fallback__in=changed))
 
     def _warn(self, request: HttpRequest, model: ServedModel) -> None:
         if not model.is_enabled:
@@ -265,5 +271,7 @@ class ServedModelAdmin(CooldownPages, RoutingAdmin[ServedModel]):
                     "Set another upstream id.",
                     messages.WARNING,
                 )
-        for sentence in useless_fallbacks(fallbacks_of(ServedModel.objects.filter(pk=model.pk))):
+
+    def _warn_of_fallbacks(self, request: HttpRequest, rows: QuerySet[FallbackModel]) -> None:
+        for sentence in list(useless_fallbacks(rows))[:_SHOWN_WARNINGS]:
             self.message_user(request, sentence, messages.WARNING)

@@ -116,9 +116,9 @@ def useless_fallbacks(rows: Iterable[FallbackModel]) -> Iterator[str]:
             yield f"{row.model} falls back to {row.fallback}, which cannot answer: {trouble.clause}."
 
 
-def fallbacks_of(models: QuerySet[ServedModel]) -> QuerySet[FallbackModel]:
-    """The fallbacks that `models` have, with what `useless_fallbacks` asks for."""
-    rows = FallbackModel.objects.filter(model__in=models).select_related("model")
+def fallbacks_in_force(**condition: Any) -> QuerySet[FallbackModel]:
+    """The fallbacks of models that are enabled, with what `useless_fallbacks` asks for."""
+    rows = FallbackModel.objects.filter(model__is_enabled=True, **condition).select_related("model")
     return rows.prefetch_related(Prefetch("fallback", with_deployments()))
 
 

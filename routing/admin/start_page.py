@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from routing import crypto, lookup
 from routing.access import current_access
 from routing.admin.base import badge
-from routing.admin.fallbacks import fallbacks_of, useless_fallbacks
+from routing.admin.fallbacks import fallbacks_in_force, useless_fallbacks
 from routing.admin.model_state import retirement_day
 from routing.admin.providers import how_to_configure, key_badge
 from routing.admin.resting import read_resting
@@ -159,7 +159,7 @@ def _model_notices(today: date) -> Iterator[Notice]:
         when = "tomorrow" if days == 1 else f"in {days} days"
         text = f"{upstream_id} retires on {day}, {when}. Used by {_join(users)}."
         yield Notice("warning", text, list_url, "Models")
-    useless = list(useless_fallbacks(fallbacks_of(ServedModel.objects.filter(is_enabled=True))))
+    useless = list(useless_fallbacks(fallbacks_in_force()))
     for sentence in useless[:_SHOWN_NAMES]:
         yield Notice("warning", sentence, list_url, "Models")
     if len(useless) > _SHOWN_NAMES:

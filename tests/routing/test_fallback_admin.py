@@ -149,6 +149,18 @@ def test_a_fallback_that_can_answer_is_not_warned_of(operator: Client) -> None:
     assert "cannot answer" not in operator.get(reverse("admin:index")).content.decode()
 
 
+def test_switching_off_what_stands_in_for_others_says_so(operator: Client) -> None:
+    model, fallback = model_named("gpt-4o"), model_named("claude-opus-4")
+    make_fallback(model, fallback)
+    sentence = "gpt-4o falls back to claude-opus-4, which cannot answer: it is disabled."
+    disable = {"action": "disable", "_selected_action": [fallback.pk]}
+    assert sentence in messages_of(operator.post(url_of(ServedModel), disable, follow=True))
+    page = edit(operator, url_of(ServedModel, "change", fallback.pk), {"description": "off"}, follow=True)
+    assert sentence in messages_of(page)
+    disable = {"action": "disable", "_selected_action": [model.pk]}
+    assert "cannot answer" not in messages_of(operator.post(url_of(ServedModel), disable, follow=True))
+
+
 def test_the_start_page_does_not_list_every_useless_fallback(operator: Client) -> None:
     idle = make_model("idle")
     for number in range(9):
