@@ -125,6 +125,9 @@ class Command(BaseCommand):
             filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")])
         )
         if settings.WEB_CONCURRENCY > 1:
+            # libuv else takes all connections that wait, and one worker would have every client that
+            # came at the same time; so it lets the others have their turn in between.
+            os.environ.setdefault("UV_TCP_SINGLE_ACCEPT", "1")
             supervisor = Supervisor(
                 listener,
                 workers=settings.WEB_CONCURRENCY,
