@@ -7,7 +7,7 @@ MANAGE := $(BIN)/python manage.py
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --fork-strategy fewest --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz chaos soak lock audit demo-upstream bench clean
+.PHONY: help run test setup fmt lint types contracts migrations check golden matrix fuzz chaos soak lock audit demo-upstream bench bench-guard profile clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,16 @@ $(VENV)/.test-installed: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@ $(VENV)/.run-installed
+
+# `make bench PYTHON=/usr/bin/python3` measures on that interpreter, all Python candidates alike. Whether one is
+# built with profile-guided optimisation makes a difference of a third.
+BENCH_VENV := $(if $(filter command line,$(origin PYTHON)),.bench/$(notdir $(PYTHON)),$(VENV))
+
+.bench/%/.run-installed: requirements-prod.txt
+	@$(call need_python)
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-prod.txt
+	@touch $@
 
 define need_python
 	if [ -z "$(PYTHON)" ]; then echo "Patchbay needs Python 3.11, 3.12 or 3.13, and none was found. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; fi
@@ -84,8 +94,14 @@ audit: ## Ask whether a locked package has a known vulnerability (needs the netw
 demo-upstream: setup ## Serve a fake OpenAI and Anthropic on http://127.0.0.1:9100, to try the proxy against
 	@$(BIN)/python -m tests.fake_upstream --port 9100
 
-bench: setup ## Measure against nginx and two references, about 8 minutes (needs nginx with Lua, wrk and gcc: benchmarks/README.md)
-	@$(BIN)/python -m benchmarks.bench $(BENCH)
+bench: $(BENCH_VENV)/.run-installed ## Measure against nginx and two references, about 6 minutes (benchmarks/README.md says what it needs)
+	@$(BENCH_VENV)/bin/python -m benchmarks.bench $(BENCH)
+
+bench-guard: $(BENCH_VENV)/.run-installed ## Has a change made us slower? 90 seconds, against two references
+	@$(BENCH_VENV)/bin/python -m benchmarks.bench --guard
+
+profile: $(BENCH_VENV)/.run-installed ## Where the CPU time of a request goes: docs/images/flamegraph.svg and a table (needs py-spy)
+	@$(BENCH_VENV)/bin/python -m benchmarks.profiling
 
 clean: ## Remove the virtual environment and caches (never data/)
-	@rm -rf $(VENV) .audit .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .audit .bench .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -44,7 +44,7 @@ def main() -> None:
     _raise_file_limit()
     # So that what was started is stopped, however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with _built_field(options.mock_port) as field:
+    with built_field(options.mock_port) as field:
         if options.guard:
             sys.exit(_guard(field))
         report = _run(field, options)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 @contextmanager
-def _built_field(mock_port: int) -> Iterator[Field]:
+def built_field(mock_port: int) -> Iterator[Field]:
     with tempfile.TemporaryDirectory(prefix="patchbay-bench-") as name:
         folder = Path(name)
         subprocess.run(["gcc", "-O2", "-o", str(folder / "load"), str(HERE / "load.c")], check=True)

@@ -37,6 +37,11 @@ def publish(results: Path) -> None:
     print(f"Published: {PAGE.relative_to(ROOT)} and {CHART.relative_to(ROOT)}.")
 
 
+def names(page: str, *other_than: str) -> tuple[str, ...]:
+    """The names of all markers but these."""
+    return tuple(found["name"] for found in _MARKED.finditer(page) if found["name"] not in other_than)
+
+
 def fill(page: str, parts: Mapping[str, str], *, leave: tuple[str, ...] = ()) -> str:
     """The page with each of `parts` between its markers. Those of `leave` stay as they are."""
     places = {found["name"] for found in _MARKED.finditer(page)} - set(leave)

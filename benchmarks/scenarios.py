@@ -33,7 +33,7 @@ class Scenario:
     connections: int
     rounds: int = 1
     interval_ms: float = 0
-    seconds: float = 0
+    seconds: int = 0
     pace: str = ""
     request_mb: int = 0
     reply_mb: int = 0
@@ -52,7 +52,7 @@ class Scenario:
         return f"megabytes={self.reply_mb}." if self.reply_mb else "Hello."
 
 
-BUSY = Scenario("busy", connections=32, seconds=2.5, for_variants=True)
+BUSY = Scenario("busy", connections=32, seconds=3, for_variants=True)
 STREAMS = Scenario("streams", connections=200, rounds=2, pace="60x20")
 SCENARIOS = (
     BUSY,
@@ -106,7 +106,7 @@ def _wrk(scenario: Scenario, candidate: Candidate, folder: Path) -> dict[str, An
             "wrk",
             "-t1",
             f"-c{scenario.connections}",
-            f"-d{scenario.seconds:g}s",
+            f"-d{scenario.seconds}s",
             "-s",
             str(script),
             f"http://127.0.0.1:{candidate.port}{candidate.path}",

@@ -1,0 +1,1 @@
+"""The benchmark's own arithmetic: what is read, judged, drawn and published. Nothing is measured here."""
