@@ -23,8 +23,23 @@ _MAX_ERROR_BYTES = 1024 * 1024
 _demo = DemoTransport()
 
 
+_MOST_TIMEOUTS: Final = 4096
+_timeouts: dict[int, tuple[DeploymentRow, Timeouts]] = {}
+
+
 def timeouts_of(deployment: DeploymentRow) -> Timeouts:
-    """The deployment's own limits, else its provider's, else the settings'."""
+    """The deployment's own limits, else its provider's, else the settings'. Worked out once for each row."""
+    known = _timeouts.get(deployment.id)
+    if known is not None and known[0] is deployment:
+        return known[1]
+    if len(_timeouts) >= _MOST_TIMEOUTS:
+        _timeouts.clear()
+    timeouts = _resolve_timeouts(deployment)
+    _timeouts[deployment.id] = (deployment, timeouts)
+    return timeouts
+
+
+def _resolve_timeouts(deployment: DeploymentRow) -> Timeouts:
     own, shared = deployment, deployment.provider
     return Timeouts(
         connect=own.connect_timeout or shared.connect_timeout or settings.UPSTREAM_CONNECT_TIMEOUT,
