@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 from random import Random
 from typing import Final
 
@@ -49,13 +48,21 @@ def order_candidates(
     """
     if len(model.deployments) == 1:
         return model.deployments if is_usable(model.deployments[0]) else ()
-    usable = sorted(filter(is_usable, model.deployments), key=lambda deployment: deployment.priority)
-    measured = latencies if model.balancing is Balancing.LATENCY else None
-    ordered: list[DeploymentRow] = []
-    for _, group in groupby(usable, key=lambda deployment: deployment.priority):
-        rows = list(group)
-        ordered.extend(_draw(rows, rng, _speeds(rows, measured) if measured else {}))
-    return tuple(ordered)
+    usable = list(filter(is_usable, model.deployments))
+    speeds = _speeds(usable, latencies) if latencies and model.balancing is Balancing.LATENCY else {}
+    # An exponential clock per deployment, running at the speed of its weight: the order in
+    # which they ring is a weighted draw without replacement.
+    rings: list[tuple[int, bool, float, int]] = []
+    for index, deployment in enumerate(usable):
+        wait = -math.log(1.0 - rng.random())
+        if speeds:
+            wait /= speeds.get(deployment.id, 1.0)
+        is_last_resort = deployment.weight <= 0
+        rings.append(
+            (deployment.priority, is_last_resort, wait if is_last_resort else wait / deployment.weight, index)
+        )
+    rings.sort()
+    return tuple([usable[ring[3]] for ring in rings])
 
 
 def fallback_models(table: RoutingTable, model: ModelRow, reason: FallbackReason) -> tuple[ModelRow, ...]:
@@ -83,25 +90,15 @@ def fallback_models(table: RoutingTable, model: ModelRow, reason: FallbackReason
     return tuple(found.values())
 
 
-def _speeds(group: Iterable[DeploymentRow], latencies: Mapping[int, float]) -> dict[int, float]:
-    """What the weight of each measured deployment is multiplied by: 1 for the fastest."""
-    measured = {row.id: latencies[row.id] for row in group if row.id in latencies}
-    fastest = max(min(measured.values(), default=0.0), _SHORTEST)
+def _speeds(usable: Iterable[DeploymentRow], latencies: Mapping[int, float]) -> dict[int, float]:
+    """What the weight of each measured deployment is multiplied by: 1 for the fastest of its priority."""
+    measured = [
+        (row.id, row.priority, max(latencies[row.id], _SHORTEST)) for row in usable if row.id in latencies
+    ]
+    fastest: dict[int, float] = {}
+    for _, priority, seconds in measured:
+        fastest[priority] = min(seconds, fastest.get(priority, seconds))
     return {
-        number: max((fastest / max(seconds, fastest)) ** _LATENCY_POWER, _LEAST_SHARE)
-        for number, seconds in measured.items()
+        number: max((fastest[priority] / seconds) ** _LATENCY_POWER, _LEAST_SHARE)
+        for number, priority, seconds in measured
     }
-
-
-def _draw(group: Iterable[DeploymentRow], rng: Random, speeds: Mapping[int, float]) -> list[DeploymentRow]:
-    # An exponential clock per deployment, running at the speed of its weight: the order in
-    # which they ring is a weighted draw without replacement.
-    rings: list[tuple[bool, float, int, DeploymentRow]] = []
-    for index, deployment in enumerate(group):
-        wait = -math.log(1.0 - rng.random()) / speeds.get(deployment.id, 1.0)
-        is_last_resort = deployment.weight <= 0
-        rings.append(
-            (is_last_resort, wait if is_last_resort else wait / deployment.weight, index, deployment)
-        )
-    rings.sort(key=lambda ring: ring[:3])
-    return [ring[3] for ring in rings]
