@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -69,7 +70,7 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if plan:
-            self.stdout.write(f"Preparing the database ({len(plan)} migrations) …")
+            self._say(f"Preparing the database ({len(plan)} migrations) …")
             call_command("migrate", interactive=False, verbosity=0)
 
     def _make_first_admin(self) -> str | None:
@@ -116,8 +117,13 @@ class Command(BaseCommand):
             else "  Access     only keys that you issue are accepted (in the admin, or `manage.py issue_key`)"
         )
         lines.append("")
-        self.stdout.write("\n".join(lines))
-        self.stdout.flush()
+        self._say("\n".join(lines))
+
+    def _say(self, text: str) -> None:
+        # A full disk behind the output is no reason not to serve.
+        with contextlib.suppress(OSError):
+            self.stdout.write(text)
+            self.stdout.flush()
 
     def _serve(self, listener: socket.socket) -> None:
         # Workers import the application by name from where this command was started.
