@@ -30,6 +30,7 @@ make_fallback(model("gpt-4.1-mini"), model("claude-3-5-haiku"), position=1)
 make_fallback(model("gpt-4.1-mini"), model("claude-3-opus"), position=2)
 ServedModel.objects.filter(public_id="claude-3-5-haiku").update(requests_per_minute=1)
 ServedModel.objects.filter(public_id="claude-3-opus").update(max_concurrent=1)
+make_fallback(model("claude-haiku-3-5"), model("gpt-4o-mini"), on_refusal=True)
 # Both count tokens.
 make_fallback(model("gpt-5-nano"), model("claude-opus-4"), on_refusal=True)
 ServedModel.objects.filter(public_id__in=["gpt-5-nano", "claude-opus-4"]).update(tokens_per_minute=100000)
@@ -186,6 +187,16 @@ def test_a_refused_reply_is_better_than_none(
     assert answer.headers["x-patchbay-model"] == "gpt-4o"
     assert answer.headers["x-patchbay-upstream"] == "openai/gpt-4o"
     assert answer.headers["x-patchbay-attempts"] == "2"
+
+
+@WAYS
+def test_what_claude_refuses_another_model_may_answer(
+    server: LiveServer, upstream: FakeUpstream, stream: bool
+) -> None:
+    answer = chat(server.url, say("claude-haiku-3-5", "Please refuse.", stream=stream))
+    assert answer.status == 200
+    assert answer.headers["x-patchbay-model"] == "gpt-4o-mini"
+    assert [seen.path.split("/")[1] for seen in upstream.requests] == ["anthropic", "openai"]
 
 
 def _chunk(delta: dict[str, Any], finish: str | None) -> dict[str, Any]:

@@ -215,6 +215,23 @@ def test_anthropics_request_id_also_stands_in_the_body() -> None:
     assert decode(anthropic, 500, anthropic_error("m"), {"request-id": "h"}).upstream_request_id == "h"
 
 
+# --- what a provider's content rules refuse
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation", "invalid_prompt"])
+def test_a_refusal_of_openai_s_keeps_its_own_code(code: str) -> None:
+    error = {"message": "no", "type": "invalid_request_error", "param": None, "code": code}
+    failure = decode(openai, 400, {"error": error})
+    assert (failure.kind, failure.status, failure.code) == (FailureKind.CONTENT_REFUSED, 400, code)
+    reported = openai.decode_reported_failure({"error": error}, model="m")
+    assert reported.kind is FailureKind.CONTENT_REFUSED
+
+
+def test_a_refusal_of_anthropic_s_gets_openai_s_code() -> None:
+    failure = decode(anthropic, 400, anthropic_error("Output blocked by content filtering policy"))
+    assert (failure.kind, failure.code) == (FailureKind.CONTENT_REFUSED, "content_filter")
+
+
 # --- Anthropic's words
 
 
