@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Final, Protocol
 
 from api.services.outlet import Outlet, find_outlet
@@ -35,23 +34,27 @@ from api.services.wire import WireRequest
 from routing.domain.table import DeploymentRow, ModelRow
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Inbound:
     """What the client sent. `created` is the wall clock, in unix seconds."""
 
     body: JsonObject
     headers: Mapping[str, str]
     created: int
+    _request: ChatRequest | None = None
 
     @property
     def is_strict(self) -> bool:
         """The client wants a 400 rather than a parameter that is ignored."""
-        return self.headers.get("x-patchbay-strict", "").strip().lower() in {"1", "true", "yes", "on"}
+        wish = self.headers.get("x-patchbay-strict")
+        return wish is not None and wish.strip().lower() in {"1", "true", "yes", "on"}
 
-    @cached_property
+    @property
     def request(self) -> ChatRequest:
         """The neutral request, decoded once however many candidates are tried."""
-        return openai_requests.decode_request(self.body)
+        if self._request is None:
+            self._request = openai_requests.decode_request(self.body)
+        return self._request
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def _open_relay(inbound: Inbound, outlet: Outlet) -> Exchange:
 # Translations.
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Translation:
     wire: WireRequest
     ignored: tuple[str, ...]

@@ -700,3 +700,31 @@ def test_legacy_functions_allow_one_call_only() -> None:
     assert request.uses_legacy_functions
     assert request.is_parallel is False
     assert decode(functions=[], function_call="auto").tool_choice is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"stream": True},
+        {"stream": False, "temperature": 0.5, "top_p": 1, "max_tokens": 7},
+        {"stream": True, "stream_options": {"include_usage": True, "new": 1}},
+        {"stream_options": None, "temperature": None, "max_tokens": None},
+        {"temperature": 3},
+        {"max_tokens": 0},
+        {"stream": "yes"},
+        {"stream_options": {}},
+        {"messages": []},
+    ],
+)
+def test_a_plain_request_is_read_like_any_other(more: dict[str, Any]) -> None:
+    """`user` says nothing here, but takes the request out of the short way."""
+    plain = {"model": "m", "messages": [{"role": "user", "content": "Hi", "x": 1}], **more}
+    assert read_either_way(plain) == read_either_way({**plain, "user": None})
+
+
+def read_either_way(body: dict[str, Any]) -> Any:
+    try:
+        return decode_request(body)
+    except Failure as failure:
+        return failure.message, failure.param, failure.code

@@ -85,14 +85,16 @@ def encode_request(request: ChatRequest, target: Target) -> EncodedRequest:
     body.update(encode_sampling(request, top_k, capabilities, reasoning, ignored))
     if reasoning.thinking is not None:
         body["thinking"] = reasoning.thinking
-    output_config = {"effort": reasoning.effort, "format": wanted_format.output}
-    output_config |= read_output_config(request.extensions, ignored)
-    output_config = {name: value for name, value in output_config.items() if value is not None}
-    if output_config:
-        body["output_config"] = output_config
+    if reasoning.effort is not None or wanted_format.output is not None or request.extensions:
+        output_config = {"effort": reasoning.effort, "format": wanted_format.output}
+        output_config |= read_output_config(request.extensions, ignored)
+        output_config = {name: value for name, value in output_config.items() if value is not None}
+        if output_config:
+            body["output_config"] = output_config
     _add_end_user(body, request, ignored)
     _add_service_tier(body, request, ignored)
-    body.update(copy_extensions(request.extensions))
+    if request.extensions:
+        body.update(copy_extensions(request.extensions))
     set_breakpoints(body, request, ignored, is_automatic=target.auto_cache)
     return EncodedRequest(body, tuple(betas), ignored.names())
 

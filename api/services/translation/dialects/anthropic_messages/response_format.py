@@ -31,13 +31,16 @@ class EncodedFormat:
     complexity: Complexity = field(default_factory=Complexity)
 
 
+_NO_FORMAT: Final = EncodedFormat()
+
+
 def encode_format(
     request: ChatRequest, target: Target, ignored: Ignored, *, is_prefill: bool
 ) -> EncodedFormat:
     """`is_prefill`: the answer has begun already, which a compiled format does not allow."""
     wanted = request.response_format
     if wanted is None:
-        return EncodedFormat()
+        return _NO_FORMAT
     if wanted.schema is None:
         ignored.add(request.name_of("response_format"))
         return EncodedFormat(instruction=_ANY_OBJECT)

@@ -56,10 +56,15 @@ class EncodedTools:
     is_forced: bool
 
 
+_NO_TOOLS: Final = EncodedTools([], None, is_forced=False)
+
+
 def encode_tools(
     request: ChatRequest, target: Target, complexity: Complexity, ignored: Ignored
 ) -> EncodedTools:
     """The tools of a request. `complexity` is what the response format already takes of the limits."""
+    if not request.tools and request.web_search is None:
+        return _NO_TOOLS
     choice = request.tool_choice
     listed = _allowed(request.tools, choice)
     if choice is not None and choice.mode in _FORCING and not target.capabilities.takes_forced_tool:
@@ -71,7 +76,7 @@ def encode_tools(
     if request.web_search is not None:
         tools.append(_encode_web_search(request, request.web_search))
     if not tools:
-        return EncodedTools([], None, is_forced=False)
+        return _NO_TOOLS
     encoded = _encode_choice(choice, is_parallel=request.is_parallel)
     return EncodedTools(tools, encoded, is_forced=choice is not None and choice.mode in _FORCING)
 

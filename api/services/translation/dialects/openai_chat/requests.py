@@ -65,11 +65,15 @@ _NAMES: Final = {
     "caches_automatically": "prompt_cache_options",
 }
 
+_PLAIN_NAMES: Final = {**_NAMES, "end_user": "user"}
+
 
 def decode_request(body: Any) -> ChatRequest:
     """Read a request. What is wrong with it is a Failure that names the parameter."""
     body = _require_body(body)
     ignored = Ignored()
+    if body.keys() <= _PLAIN:
+        return _decode_plain(body, ignored)
     ignored.add_unknown(body, _KNOWN)
     for name, (check, harmless) in _DROPPED.items():
         if name in body and check(body, name) not in (None, harmless):
@@ -105,6 +109,22 @@ def decode_request(body: Any) -> ChatRequest:
         extensions={name: value for name, value in body.items() if name in EXTENSIONS and value is not None},
         ignored=ignored.names(),
         names=names,
+    )
+
+
+def _decode_plain(body: JsonObject, ignored: Ignored) -> ChatRequest:
+    """`decode_request` of a body with nothing else in it, as most are: there is much else to read."""
+    is_stream = bool(read_bool(body, "stream"))
+    return ChatRequest(
+        model=body["model"],
+        turns=decode_turns(body["messages"], ignored, None),
+        is_stream=is_stream,
+        includes_usage=_decode_stream_options(body, ignored, is_stream=is_stream),
+        max_tokens=read_integer(body, "max_tokens", minimum=1),
+        temperature=read_number(body, "temperature", minimum=0, maximum=2),
+        top_p=read_number(body, "top_p", minimum=0, maximum=1),
+        ignored=ignored.names(),
+        names=_PLAIN_NAMES,
     )
 
 
@@ -288,6 +308,9 @@ def _check_modalities(body: JsonObject) -> None:
             raise wrong_value(f"modalities[{index}]", modality, ("text", "audio"))
 
 
+_PLAIN: Final = frozenset(
+    {"model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p"}
+)
 _EFFORTS: Final = tuple(Effort)
 _SERVICE_TIERS: Final = ("auto", "default", "flex", "scale", "priority", "fast")
 _STREAM_OPTIONS: Final = frozenset({"include_usage", "include_obfuscation"})
