@@ -227,11 +227,11 @@ class RequestLine(logging.LogRecord):
         attempts = self.told.attempts
         if len(attempts) == 1 and attempts[0].outcome == ANSWERED:
             only = attempts[0]
-            return self._describe(None) | {
-                "upstream": only.deployment,
-                "upstream_ms": round(only.seconds * 1000, 1),
-                "upstream_request_id": only.upstream_request_id,
-            }
+            fields = self._describe(None)
+            fields["upstream"] = only.deployment
+            fields["upstream_ms"] = round(only.seconds * 1000, 1)
+            fields["upstream_request_id"] = only.upstream_request_id
+            return fields
         return self._describe("; ".join(map(_attempt_text, attempts)) or None)
 
     def _describe(self, attempts: list[dict[str, Any]] | str | None) -> dict[str, Any]:
