@@ -12,8 +12,10 @@ from typing import Any, Final, Protocol
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
 from django.utils.functional import cached_property
 
+from api.response import ApiResponse
 from api.services.translation.failures import Failure, FailureKind
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
@@ -107,6 +109,13 @@ class ApiRequest(ASGIRequest):
     def is_abandoned(self) -> bool:
         """The client has hung up, and this task was cancelled to say so."""
         return self._is_gone if self.connection is None else self.connection.is_abandoned
+
+    def answer(self, response: HttpResponse) -> bool:
+        """Send `response` at once, where the server can. False: nothing was sent."""
+        # The answer to a browser's preflight is one of Django's, from the CORS middleware.
+        if self.connection is None or not isinstance(response, ApiResponse):
+            return False
+        return self.connection.answer(response.status_code, response.headers, response.content)
 
     async def read_body(self) -> bytes:
         """The whole body.

@@ -79,13 +79,18 @@ class DirectCycle(RequestResponseCycle):
         return True
 
     def _head(self, status: int, headers: Mapping[str, str], length: int) -> bytes:
-        text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        fields = text.encode("latin-1", "replace")
-        if len(fields) - len(fields.translate(None, _NO_HEADER_TEXT)) != 2 * len(headers):
+        fields = "\r\n".join(map(": ".join, headers.items())).encode("latin-1", "replace")
+        if len(fields) - len(fields.translate(None, _NO_HEADER_TEXT)) != 2 * (len(headers) - 1):
             raise ValueError("a response header holds a control character")
         defaults = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
         end = b"" if self.keep_alive else b"connection: close\r\n"
-        return b"%b%b%bcontent-length: %d\r\n%b\r\n" % (STATUS_LINE[status], defaults, fields, length, end)
+        return b"%b%b%b\r\ncontent-length: %d\r\n%b\r\n" % (
+            STATUS_LINE[status],
+            defaults,
+            fields,
+            length,
+            end,
+        )
 
 
 class DirectProtocol(HttpToolsProtocol):

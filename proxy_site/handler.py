@@ -24,12 +24,13 @@ from django.http import HttpResponse
 from django.urls import ResolverMatch
 
 from api.errors import render_exception, render_failure
-from api.request import ApiRequest, ClientGone, Connection, make_request_id
+from api.request import ApiRequest, ClientGone, make_request_id
 from api.response import ApiResponse
 from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.streaming import EventStream
+from api.views.base import ApiView
 from proxy_site.direct_client import direct_client
 
 logger = logging.getLogger("patchbay.lane")
@@ -56,7 +57,7 @@ class ApiLane(ASGIHandler):
         self._middleware_chain = chain
 
     def resolve_request(self, request: Any) -> ResolverMatch:
-        """Like Django's, remembering the paths that carry no argument."""
+        """As Django does, remembering the paths that carry no argument."""
         match = self._matches.get(request.path_info)
         if match is None:
             match = super().resolve_request(request)
@@ -68,8 +69,9 @@ class ApiLane(ASGIHandler):
     async def _answer(self, request: ApiRequest) -> ApiResponse:
         try:
             match = self.resolve_request(request)
-            response: ApiResponse = await match.func(request, *match.args, **match.kwargs)
-            return response
+            # What as_view() does, without its wrappers: every view here is an ApiView.
+            view: ApiView = match.func.cls(**match.func.initkwargs)  # type: ignore[attr-defined]
+            return await view.dispatch(request, *match.args, **match.kwargs)
         except ClientGone:
             raise
         except asyncio.CancelledError:
@@ -87,15 +89,15 @@ class ApiLane(ASGIHandler):
             failure = Failure(FailureKind.INVALID_REQUEST, "The query string is not UTF-8.")
             refusal = render_failure(failure)
             refusal.headers["x-request-id"] = make_request_id()
-            await _send_whole(refusal, None, send)
+            await _send_whole(refusal, send)
             return
         try:
             response = await self._middleware_chain(request)
             response.headers["x-request-id"] = request.request_id
             if isinstance(response, EventStream):
                 await _send_stream(response, send)
-            else:
-                await _send_whole(response, request.connection, send)
+            elif not request.answer(response):
+                await _send_whole(response, send)
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -115,15 +117,8 @@ def _wire_headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def _send_whole(response: HttpResponse, connection: Connection | None, send: Any) -> None:
+async def _send_whole(response: HttpResponse, send: Any) -> None:
     content = response.content
-    # The answer to a browser's preflight is one of Django's, from the CORS middleware.
-    if (
-        connection is not None
-        and isinstance(response, ApiResponse)
-        and connection.answer(response.status_code, response.headers, content)
-    ):
-        return
     response.headers["content-length"] = str(len(content))
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)}

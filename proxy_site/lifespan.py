@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from typing import Any
+from typing import Any, Final
 
 from api.services import cooldowns, gauges, health_checks, key_use, limits, tracing, transport
 from routing import lookup
@@ -13,7 +14,11 @@ logger = logging.getLogger("patchbay.server")
 
 # How long a start waits for the first snapshot before it serves without one: /readyz
 # stays red and requests get 503 until the database answers.
-_FIRST_LOAD_SECONDS = 10.0
+_FIRST_LOAD_SECONDS: Final = 10.0
+
+_COLLECT_AFTER: Final = 10_000
+"""New objects between two looks of the garbage collector. Python's own 700 are what 30
+requests at once have alive."""
 
 
 async def run_lifespan(receive: Any, send: Any) -> None:
@@ -38,6 +43,7 @@ async def run_lifespan(receive: Any, send: Any) -> None:
                     "No configuration could be loaded yet: the database does not answer or is not migrated "
                     "(`python manage.py migrate`). Requests get 503 until it does."
                 )
+            _spare_what_stays()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             unsubscribe()
@@ -52,3 +58,14 @@ async def run_lifespan(receive: Any, send: Any) -> None:
             await asyncio.to_thread(watcher.stop)
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def _spare_what_stays() -> None:
+    """Take what was loaded until now out of the garbage collector's sight, and let it look less often.
+
+    Hundreds of thousands of objects live as long as the process; looking through them
+    holds every request up. Requests leave next to no cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 10, 10)

@@ -55,7 +55,8 @@ class ApiView(APIView):
             method = request.method or ""
             if method not in self.allowed:
                 raise exceptions.MethodNotAllowed(method)
-            response: ApiResponse = await getattr(self, method.lower())(request, *args, **kwargs)
+            name = "get" if method == "HEAD" else method.lower()
+            response: ApiResponse = await getattr(self, name)(request, *args, **kwargs)
             return response
         except ClientGone:
             raise
