@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -54,9 +55,25 @@ def settings_for(upstream: FakeUpstream, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def server(shared_fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def prepared(shared_fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the database that every server here begins with."""
     folder = tmp_path_factory.mktemp("cooldowns")
-    with prepared_server(settings_for(shared_fake), folder, _PREPARE) as server:
+    with prepared_server(settings_for(shared_fake), folder, _PREPARE):
+        pass
+    return folder
+
+
+@pytest.fixture
+def folder(prepared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def server(
+    shared_fake: FakeUpstream, prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("cooldowns") / "data"))
+    with LiveServer(settings_for(shared_fake), data_dir=folder) as server:
         yield server
 
 
@@ -168,22 +185,22 @@ def test_clients_mistakes_and_clients_that_leave_change_nothing(
 
 
 def test_an_operator_sees_what_rests_and_ends_it(
-    shared_fake: FakeUpstream, upstream: FakeUpstream, tmp_path: Path
+    shared_fake: FakeUpstream, upstream: FakeUpstream, folder: Path
 ) -> None:
     settings = settings_for(shared_fake, COOLDOWN_SECONDS="300")
-    with prepared_server(settings, tmp_path, _PREPARE) as server:
+    with LiveServer(settings, data_dir=folder) as server:
         upstream.always(fail(), path=OPENAI)
         trip(server, upstream, "reset")
         upstream.reset()
 
         def shown() -> str:
-            with closing(sqlite3.connect(tmp_path / "patchbay.sqlite3")) as database:
+            with closing(sqlite3.connect(folder / "patchbay.sqlite3")) as database:
                 return str(database.execute("SELECT cooldowns FROM routing_worker").fetchall())
 
         until(lambda: "failures" in shown())
         assert where(chat(server.url, say("reset"))) == "anthropic"
         [deployment] = set(re.findall(r'"deployment": (\d+)', shown()))
-        with closing(sqlite3.connect(tmp_path / "patchbay.sqlite3", timeout=10)) as database, database:
+        with closing(sqlite3.connect(folder / "patchbay.sqlite3", timeout=10)) as database, database:
             database.execute(
                 "UPDATE routing_deployment SET cooldown_resets = cooldown_resets + 1 WHERE id = ?",
                 (deployment,),
@@ -193,10 +210,10 @@ def test_an_operator_sees_what_rests_and_ends_it(
 
 
 def test_what_one_worker_finds_all_workers_know(
-    shared_fake: FakeUpstream, upstream: FakeUpstream, tmp_path: Path, valkey_url: str
+    shared_fake: FakeUpstream, upstream: FakeUpstream, folder: Path, valkey_url: str
 ) -> None:
     settings = settings_for(shared_fake, COOLDOWN_SECONDS="300", VALKEY_URL=valkey_url, WEB_CONCURRENCY="3")
-    with prepared_server(settings, tmp_path, _PREPARE) as server:
+    with LiveServer(settings, data_dir=folder) as server:
         upstream.script(fail(401), path=OPENAI)
         assert where(chat(server.url, say("shared"))) == "anthropic"
         # Connections of their own, so that all workers get some.
@@ -207,10 +224,10 @@ def test_what_one_worker_finds_all_workers_know(
 
 
 def test_a_health_check_ends_a_long_rest_early(
-    shared_fake: FakeUpstream, upstream: FakeUpstream, tmp_path: Path
+    shared_fake: FakeUpstream, upstream: FakeUpstream, folder: Path
 ) -> None:
     settings = settings_for(shared_fake, COOLDOWN_SECONDS="300", HEALTH_CHECK_INTERVAL="0.5")
-    with prepared_server(settings, tmp_path, _PREPARE) as server:
+    with LiveServer(settings, data_dir=folder) as server:
         upstream.always(fail(), path=OPENAI)
         trip(server, upstream, "checked")
         upstream.reset()

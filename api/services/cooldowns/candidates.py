@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 from api.services.attempts import Candidate
 from api.services.cooldowns.circuit import Circuit, State
 from api.services.cooldowns.verdicts import Reason
+from routing.domain.table import DeploymentRow, RoutingTable
 
 Key = tuple[int, str | None]
 """A deployment's id and a credential's."""
@@ -17,6 +19,15 @@ Key = tuple[int, str | None]
 def key_of(candidate: Candidate) -> Key:
     credential = candidate.credential
     return candidate.deployment.id, credential.id if credential is not None else None
+
+
+def find_rows(table: RoutingTable, asked: Container[int]) -> dict[int, DeploymentRow]:
+    """The deployments with these ids that are still there."""
+    return {row.id: row for model in table.models for row in model.deployments if row.id in asked}
+
+
+def has_key(row: DeploymentRow, credential_id: str | None) -> bool:
+    return credential_id is None or any(key.id == credential_id for key in row.provider.credentials)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from api.services.cooldowns.candidates import (
     Key,
     Names,
     OpenCircuit,
+    find_rows,
+    has_key,
     key_of,
     names_of,
 )
@@ -35,6 +37,8 @@ logger = logging.getLogger("patchbay.cooldowns")
 
 UNUSED_SECONDS: Final = 600.0
 """A circuit that nobody needed for so long is forgotten, and its deployment's latency with it."""
+
+DESCRIBED_AT_MOST: Final = 200
 
 _SWEEP_SECONDS: Final = 60.0
 _LATENCY_SHARE: Final = 0.2
@@ -187,12 +191,14 @@ class Cooldowns:
 
     def open_circuits(self) -> list[OpenCircuit]:
         """Those that are not closed. Any thread may ask."""
-        now = self.clock()
-        return [circuit.seen(now) for circuit in list(self._troubled.values()) if not circuit.is_closed]
+        return self._see(len(self._troubled))
 
     def describe(self) -> list[dict[str, Any]]:
-        """`open_circuits` for a JSON column. The same until something happens."""
-        return [circuit.describe() for circuit in self.open_circuits()]
+        """`open_circuits` for a JSON column. The same until something happens.
+
+        It is asked for several times a second, so there are bounds: the oldest are told.
+        """
+        return [circuit.describe() for circuit in self._see(DESCRIBED_AT_MOST)]
 
     def follow(self, table: RoutingTable) -> None:
         """Take note of a new configuration: for `lookup.subscribe`, in whatever thread that calls.
@@ -202,13 +208,7 @@ class Cooldowns:
         asked = {key[0] for key in list(self._troubled)}
         if not asked or self._loop is None or self._loop.is_closed():
             return
-        rows = {
-            deployment.id: deployment
-            for model in table.models
-            for deployment in model.deployments
-            if deployment.id in asked
-        }
-        self._loop.call_soon_threadsafe(self.compare, asked, rows)
+        self._loop.call_soon_threadsafe(self.compare, asked, find_rows(table, asked))
 
     def compare(self, asked: set[int], rows: Mapping[int, DeploymentRow]) -> None:
         """Compare the troubled circuits of the deployments `asked` with the rows that there are of them."""
@@ -216,7 +216,7 @@ class Cooldowns:
             if key[0] not in asked:
                 continue
             row = rows.get(key[0])
-            if row is None or not _has_key(row, key[1]):
+            if row is None or not has_key(row, key[1]):
                 self._forget(circuit)
                 if self.board is not None:
                     self.board.post_state(circuit)
@@ -292,6 +292,11 @@ class Cooldowns:
 
     # Within.
 
+    def _see(self, most: int) -> list[OpenCircuit]:
+        now = self.clock()
+        circuits = list(self._troubled.values())
+        return [circuit.seen(now) for circuit in circuits[:most] if not circuit.is_closed]
+
     def _add(self, candidate: Candidate) -> CandidateCircuit:
         key = key_of(candidate)
         circuit = CandidateCircuit(key, names_of(candidate), candidate.deployment.cooldown_resets)
@@ -346,7 +351,3 @@ class Cooldowns:
         used = {key[0] for key in self._circuits}
         for deployment_id in [known for known in self._latencies if known not in used]:
             del self._latencies[deployment_id]
-
-
-def _has_key(row: DeploymentRow, credential_id: str | None) -> bool:
-    return credential_id is None or any(key.id == credential_id for key in row.provider.credentials)

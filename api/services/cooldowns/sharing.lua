@@ -3,12 +3,15 @@
 -- KEYS[1]  the set of circuits; each has a key of its own below it, "<set>:<circuit>",
 --          and one more while its probe is under way, "<set>:<circuit>:probe"
 -- ARGV[1]  what is new, as a JSON list of
---            ["rest", circuit, milliseconds left, value, milliseconds of its probe left, 1 to end an earlier rest]
+--            ["rest", circuit, milliseconds left, value, milliseconds of its probe left,
+--             1 to cut an earlier rest short]
 --            ["close", circuit]
 -- ARGV[2]  how long a circuit is known beyond its rest, in milliseconds
+-- ARGV[3]  1 to be told what is known
 --
--- Returns JSON: [circuit, milliseconds left (negative: over), value, milliseconds of its
--- probe left] for each. Time is that of keys expiring here: no process compares clocks.
+-- Returns "" where nobody asked, else JSON: [circuit, milliseconds left (negative: over),
+-- value, milliseconds of its probe left] for each. Time is that of keys expiring here: no
+-- process compares clocks.
 
 local index, beyond = KEYS[1], tonumber(ARGV[2])
 
@@ -30,6 +33,10 @@ for _, change in ipairs(cjson.decode(ARGV[1])) do
     redis.call('DEL', key, key .. ':probe')
     redis.call('SREM', index, change[2])
   end
+end
+
+if ARGV[3] ~= '1' then
+  return ''
 end
 
 local known = {}

@@ -17,6 +17,8 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +34,8 @@ logger = logging.getLogger("patchbay.cooldowns")
 
 _SCRIPT: Final = Path(__file__).with_name("sharing.lua").read_text(encoding="utf-8")
 _INDEX: Final = "patchbay:cooldowns"
+_CHUNK: Final = 100
+"""Circuits that are told or taken in in one go: requests run in between."""
 
 
 class ValkeyBoard:
@@ -98,14 +102,22 @@ class ValkeyBoard:
         lost_at = 0.0
         while True:
             self._has_news.clear()
-            news, self._news = self._news, {}
+            news = dict(islice(self._news.items(), _CHUNK))
+            for key in news:
+                del self._news[key]
             try:
                 async with asyncio.timeout(self._timeout):
                     answer = await self._script(
                         keys=[_INDEX],
-                        args=[orjson.dumps(self._changes(news)), round(UNUSED_SECONDS * 1000)],
+                        args=[
+                            orjson.dumps(self._changes(news)),
+                            round(UNUSED_SECONDS * 1000),
+                            # With more to tell, to ask is for later.
+                            int(not self._news),
+                        ],
                     )
-                self._take_in(orjson.loads(answer))
+                if answer:
+                    await self._take_in(orjson.loads(answer))
             # Whatever the client library raises, and the server's own errors: nothing of it
             # may end the task, and all of it is gone once the server is well again.
             except Exception as error:
@@ -129,9 +141,10 @@ class ValkeyBoard:
                 logger.warning(
                     "Valkey is back after %.1f s: cooldowns are shared again.", time.monotonic() - lost_at
                 )
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
-                    await self._has_news.wait()
+            if not self._news:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._interval):
+                        await self._has_news.wait()
 
     def _changes(self, news: dict[Key, bool]) -> list[Sequence[Any]]:
         now = self._cooldowns.clock()
@@ -154,9 +167,11 @@ class ValkeyBoard:
             )
         return changes
 
-    def _take_in(self, answer: list[tuple[str, int, str, int]]) -> None:
+    async def _take_in(self, answer: list[tuple[str, int, str, int]]) -> None:
         shown: dict[Key, str] = {}
-        for text, left, value, probe in answer:
+        for number, (text, left, value, probe) in enumerate(answer):
+            if number % _CHUNK == _CHUNK - 1:
+                await asyncio.sleep(0)
             notice = _read(text, value)
             if notice is None:
                 continue
@@ -221,6 +236,7 @@ def _write(circuit: CandidateCircuit) -> str:
     ).decode()
 
 
+@lru_cache(maxsize=10_000)  # Most of what a look shows, the look before had shown.
 def _read(text: str, value: str) -> _Notice | None:
     """None where another version of this program, or another program, wrote something else."""
     deployment, _, credential = text.partition("|")
