@@ -114,10 +114,12 @@ class Supervisor:
         workers: int,
         patience: float,
         command: StartWorker = worker_command,
+        silent_ticks: int = _SILENT_TICKS,
     ) -> None:
         self._listener = listener
         self._command = command
         self._patience = patience
+        self._silent_ticks = silent_ticks
         self._slots = [_Slot() for _ in range(workers)]
         self._retired: set[_Worker] = set()
         self._to_replace: list[_Slot] = []
@@ -292,7 +294,9 @@ class Supervisor:
                 if now - worker.told_at > self._patience + _LAST_SECONDS:
                     logger.error("Worker %d does not end and is killed.", worker.process.pid)
                     worker.tell(signal.SIGKILL)
-            elif worker.silent_ticks > _SILENT_TICKS and (worker.is_ready or worker.age > _START_SECONDS):
+            elif worker.silent_ticks > self._silent_ticks and (
+                worker.is_ready or worker.age > _START_SECONDS
+            ):
                 logger.error("Worker %d has not reported for long and is killed.", worker.process.pid)
                 worker.process.kill()
 

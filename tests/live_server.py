@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,8 +15,6 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -123,7 +122,13 @@ class LiveServer:
 
     def workers(self) -> list[int]:
         """The ids of the worker processes, where there are several."""
-        return [child.pid for child in psutil.Process(self.pid).children()]
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        return [int(pid) for pid in children.split()]
+
+    def memory(self) -> int:
+        """Bytes that the process has in memory; without those of its workers."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize()
 
     @property
     def pid(self) -> int:

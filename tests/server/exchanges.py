@@ -26,7 +26,7 @@ class KeptConnection:
     def __init__(self, url: str, *, timeout: float = 20.0) -> None:
         self._url = url
         parts = urlsplit(url)
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=timeout)
+        self._socket = socket.create_connection((parts.hostname or "", parts.port or 80), timeout=timeout)
 
     def __enter__(self) -> KeptConnection:
         return self

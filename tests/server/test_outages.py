@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.api.conftest import upstream_settings
@@ -78,21 +78,21 @@ def test_a_full_disk_holds_nobody_up(upstream: FakeUpstream, workers: str, tmp_p
     settings = {**upstream_settings(upstream), "WEB_CONCURRENCY": workers, "CONFIG_POLL_INTERVAL": "0.05"}
     with LiveServer(settings, data_dir=tmp_path) as server:
         _serves(server)
-        processes = [psutil.Process(pid) for pid in (server.pid, *server.workers())]
-        before = {process.pid: process.rlimit(psutil.RLIMIT_FSIZE) for process in processes}
-        for process in processes:
-            process.rlimit(psutil.RLIMIT_FSIZE, (0, before[process.pid][1]))
+        processes = [server.pid, *server.workers()]
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        for pid in processes:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
         size = len(server.log())
         _serves(server)
         # Nobody can log in now: that is told, and is all that happens.
         assert request(server.url, "/admin/login/").status in {200, 500}
         _serves(server)
         assert len(server.log()) == size, "the disk was not full"
-        for process in processes:
-            process.rlimit(psutil.RLIMIT_FSIZE, before[process.pid])
+        for pid in processes:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
         _serves(server)
         assert len(server.log()) > size, "the log does not go on"
-        assert [process.pid for process in processes if not process.is_running()] == []
+        assert [server.pid, *server.workers()] == processes
 
 
 def test_a_server_starts_where_its_log_cannot_be_written(upstream: FakeUpstream, tmp_path: Path) -> None:

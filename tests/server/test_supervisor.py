@@ -98,7 +98,9 @@ def test_a_worker_that_cannot_start_does_not_replace_one_that_works(
 _REPORTING = "import socket,sys,time; s=socket.socket(fileno=int(sys.argv[2])); s.send(b'r'); {then}"
 
 
-def _supervise(then: str, started: list[float], *, patience: float = 1.0) -> Supervisor:
+def _supervise(
+    then: str, started: list[float], *, patience: float = 1.0, silent_ticks: int = 60
+) -> Supervisor:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
 
@@ -106,7 +108,7 @@ def _supervise(then: str, started: list[float], *, patience: float = 1.0) -> Sup
         started.append(time.monotonic())
         return [sys.executable, "-S", "-c", _REPORTING.format(then=then), str(listener_file), str(link_file)]
 
-    return Supervisor(listener, workers=1, patience=patience, command=command)
+    return Supervisor(listener, workers=1, patience=patience, command=command, silent_ticks=silent_ticks)
 
 
 def _signal_when(is_so: Callable[[], bool], sent: signal.Signals) -> threading.Thread:
@@ -129,6 +131,13 @@ def test_a_worker_that_keeps_dying_young_is_started_ever_more_slowly() -> None:
     # The first comes back at once; then 1 s, then 2 s, beside the time that it lives.
     assert gaps[1] >= 1.0
     assert gaps[2] >= 2.0
+
+
+def test_a_worker_that_hangs_is_replaced() -> None:
+    started: list[float] = []
+    waiting = _signal_when(lambda: len(started) >= 2, signal.SIGTERM)
+    assert _supervise("time.sleep(600)", started, silent_ticks=2).run() == 0
+    waiting.join()
 
 
 def test_where_no_worker_ever_starts_the_supervisor_ends() -> None:
