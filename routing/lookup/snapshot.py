@@ -61,19 +61,23 @@ def refresh(force: bool = False, *, using: str = DEFAULT_DB_ALIAS) -> RoutingTab
 
     Database errors are the caller's; the table in force stays. Not for the event loop.
     """
-    global _loaded
     with _refreshing:
         loaded = _loaded
         if loaded is not None and not force and read_version(using) == loaded.stamp:
             note_database(is_ok=True)
             return loaded.table
-        state = read_state(using) if loaded is None else next_state(using, loaded, force=force)
+        state = read_state(using) if loaded is None else next_state(using, loaded, _put_in_force, force=force)
         note_database(is_ok=True)
-        for callback in tuple(_subscribers):
-            _tell(callback, state.table)
-        _loaded = state
+        _put_in_force(state)
         _report(state.table, loaded.table if loaded is not None else None)
         return state.table
+
+
+def _put_in_force(state: State) -> None:
+    global _loaded
+    for callback in tuple(_subscribers):
+        _tell(callback, state.table)
+    _loaded = state
 
 
 def subscribe(callback: Callable[[RoutingTable], object]) -> Callable[[], None]:

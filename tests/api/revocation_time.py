@@ -1,5 +1,7 @@
-"""How long a revoked key still works: `python -m tests.api.revocation_time [tries]`, with three workers.
+"""How long a revoked key still works, with three workers.
 
+`python -m tests.api.revocation_time [TRIES [MODELS KEYS]]`.
+MODELS and KEYS lie beside it in the database, and a model changes meanwhile where there are any.
 Each try issues a key, waits until all workers know it, revokes it and asks on
 connections that are spread over the workers until every answer is a refusal.
 """
@@ -20,26 +22,35 @@ QUIET_ANSWERS = 12
 """So many refusals in a row, each on a connection of its own, count as every worker's."""
 
 
-def main(tries: int) -> None:
+def main(tries: int, models: int = 0, keys: int = 0) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = {"ACCESS_MODE": "issued_keys", "DEMO": "on", "WEB_CONCURRENCY": str(WORKERS)}
         with LiveServer(settings, data_dir=Path(folder)) as server:
             os.environ.update(server.environment)
-            times = [_try(server) for _ in range(tries)]
+            import django
+
+            django.setup()
+            if models or keys:
+                from benchmarks.filling import fill
+
+                fill(models, keys)
+            times = [_try(server, is_catalog_changing=bool(models)) for _ in range(tries)]
     print(
-        f"revoke to refusal by {WORKERS} workers, {tries} tries: "
+        f"revoke to refusal by {WORKERS} workers, {tries} tries, {models} models and {keys} keys beside it: "
         f"median {statistics.median(times) * 1000:.0f} ms, max {max(times) * 1000:.0f} ms"
     )
 
 
-def _try(server: LiveServer) -> float:
-    import django
-
-    django.setup()
+def _try(server: LiveServer, *, is_catalog_changing: bool) -> float:
+    from routing.models import ServedModel
     from routing.services import issue_key, revoke_key
 
     key, secret = issue_key()
     _ask_until(server, secret, refused=False)
+    if is_catalog_changing:
+        # The worst moment: every worker has begun to read the catalog.
+        ServedModel.objects.filter(public_id="gpt-4.1").update(description="changed")
+        time.sleep(0.3)
     revoke_key(key=key)
     revoked = time.perf_counter()
     return _ask_until(server, secret, refused=True) - revoked
@@ -63,4 +74,4 @@ def _ask_until(server: LiveServer, secret: str, *, refused: bool) -> float:
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxy_site.settings")
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    main(*(int(argument) for argument in sys.argv[1:] or ["100"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from routing.domain.keys import KeyRow
 from routing.domain.table import RoutingTable
 from routing.lookup.changes import LINES_AT_MOST, Changes, sum_up
 from routing.lookup.moment import VersionStamp
-from routing.lookup.state import read_state
+from routing.lookup.state import State, next_state, read_state
 from routing.models import ApiKey, ConfigChange, KeyPepper, ServedModel, Team, triggers
 from tests.routing.test_versions import WRITES, run_sql
 
@@ -230,6 +231,44 @@ def test_a_change_of_the_catalog_reads_no_key(database: str, keys: list[ApiKey])
         table = lookup.refresh(using=database)
     assert not [sql for sql in seen if "routing_apikey" in sql]
     assert table._keys is before._keys
+
+
+def test_a_revoked_key_does_not_wait_for_the_catalog(database: str, keys: list[ApiKey]) -> None:
+    lookup.refresh(using=database)
+    before = read_state(database)
+    ServedModel.objects.using(database).filter(public_id="gpt-4.1").update(public_id="gpt-4.1-new")
+    revoked: list[str] = []
+
+    def revoke_once(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if 'FROM "routing_servedmodel"' in sql and not revoked:
+            revoked.append(sql)
+            thread = threading.Thread(target=elsewhere, args=(revoke, database))
+            thread.start()
+            thread.join()
+        return result
+
+    published: list[State] = []
+    with connections[database].execute_wrapper(revoke_once):
+        last = next_state(database, before, published.append, tend_every=0)
+    assert revoked
+    (state,) = published
+    row = state.table.find_key(bytes.fromhex(f"{3 + 0xABC000:064x}"))
+    assert row is not None
+    assert row.is_revoked
+    assert state.table.models is before.table.models
+    assert state.stamp == before.stamp
+    assert last.table.find_model("gpt-4.1-new") is not None
+    assert stored_keys(last.table) == stored_keys(read_state(database).table)
+    # What came after the catalog was read is looked at once more.
+    final = next_state(database, last, published.append)
+    assert contents(final.table) == contents(read_state(database).table)
+
+
+def elsewhere(write: Callable[[str], None], database: str) -> None:
+    """As another process does."""
+    write(database)
+    connections[database].close()
 
 
 def test_what_nobody_changed_costs_no_rows(database: str, keys: list[ApiKey]) -> None:
