@@ -22,6 +22,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 _NO_HEADER_TEXT: Final = bytes({*range(0x20), 0x7F} - {0x09})
 """Control characters, of which a head holds only the line ends that we put there."""
 
+_READ_AHEAD: Final = 8
+"""How many requests may wait behind the one that is served. Reading goes on until then: a
+connection that is not read from does not tell of its end."""
+
 _JOINED_BYTES: Final = 64 * 1024
 """Up to this size, a body is cheaper copied behind its head than written apart from it."""
 
@@ -150,8 +154,9 @@ class DirectProtocol(HttpToolsProtocol):
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+            if len(self.pipeline) >= _READ_AHEAD:
+                self.flow.pause_reading()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         assert isinstance(cycle, DirectCycle)
