@@ -43,10 +43,8 @@ async def claim(name: str, seconds: float) -> bool:
 
 
 async def close() -> None:
-    """Let go of the running loop's cooldowns. Called once, when the process stops."""
-    loop = asyncio.get_running_loop()
-    _open.pop(loop, None)
-    board = _boards.pop(loop, None)
+    """Tell nobody any more. Called once, when the process stops: what still ends then counts here alone."""
+    board = _boards.pop(asyncio.get_running_loop(), None)
     if board is not None:
         await board.close()
 
