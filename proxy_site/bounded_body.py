@@ -28,6 +28,21 @@ class BoundedBody:
         self._application = application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        has_begun = False
+
+        async def note_and_send(message: dict[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, note_and_send)
+        except asyncio.CancelledError:
+            if has_begun or lifecycle.claim_cancellation() is None:
+                raise
+            await _refuse(send, 503)
+
+    async def _serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         try:
             async with asyncio.timeout(settings.REQUEST_BODY_TIMEOUT):
                 body = await _read(receive, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
@@ -43,19 +58,7 @@ class BoundedBody:
             message: dict[str, Any] = messages.pop() if messages else await receive()
             return message
 
-        has_begun = False
-
-        async def note_and_send(message: dict[str, Any]) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
-        try:
-            await self._application(scope, replay, note_and_send)
-        except asyncio.CancelledError:
-            if has_begun or lifecycle.claim_cancellation() is None:
-                raise
-            await _refuse(send, 503)
+        await self._application(scope, replay, send)
         return None
 
 

@@ -37,6 +37,11 @@ class KeptConnection:
     def send(self, body: Any) -> None:
         self._socket.sendall(head_and_body(self._url, body))
 
+    def send_half(self, path: str) -> None:
+        """The head of a request, and not all of the body that it announces."""
+        head = f"POST {path} HTTP/1.1\r\nhost: {urlsplit(self._url).netloc}\r\nauthorization: Bearer t\r\n"
+        self._socket.sendall(f"{head}content-length: 100\r\n\r\nhalf".encode())
+
     def get(self, path: str) -> Response:
         self._socket.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         return self.read()

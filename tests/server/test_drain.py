@@ -125,6 +125,25 @@ def test_a_request_in_the_queue_is_told_too(upstream: FakeUpstream) -> None:
     assert len(upstream.requests) == 1
 
 
+def test_a_body_that_never_came_whole_is_answered_too(upstream: FakeUpstream) -> None:
+    with (
+        LiveServer(_settings(upstream, SHUTDOWN_GRACE="1")) as server,
+        KeptConnection(server.url) as api,
+        KeptConnection(server.url) as admin,
+    ):
+        api.send_half("/v1/chat/completions")
+        admin.send_half("/admin/login/")
+        assert request(server.url, "/healthz").status == 200  # By now both have been read.
+        server.send_signal(signal.SIGTERM)
+        told = api.read()
+        assert (told.status, told.error["code"]) == (503, "server_shutting_down")
+        page = admin.read()
+        assert page.status == 503
+        assert b"shutting down" in page.body
+        assert server.wait() == 0
+        assert "Traceback" not in server.log()
+
+
 def test_an_idle_connection_still_serves_a_request_that_was_on_its_way(upstream: FakeUpstream) -> None:
     with LiveServer(_settings(upstream)) as server, KeptConnection(server.url) as kept:
         kept.send(say("gpt-4o-mini"))
