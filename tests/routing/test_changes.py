@@ -101,6 +101,17 @@ def rotate(database: str) -> None:
     )
 
 
+def replace_secret(database: str) -> None:
+    """No grace: the old secret is gone."""
+    ApiKey.objects.using(database).filter(prefix="sk-pb-000005").update(digest="e" * 64)
+
+
+def end_grace(database: str) -> None:
+    ApiKey.objects.using(database).filter(prefix="sk-pb-000007").update(
+        previous_digest="", previous_valid_until=None
+    )
+
+
 def rename_team(database: str) -> None:
     Team.objects.using(database).filter(name="north").update(name="west")
 
@@ -161,6 +172,8 @@ KEY_WRITES: list[Callable[[str], None]] = [
     delete_key,
     delete_by_sql,
     rotate,
+    replace_secret,
+    end_grace,
     rename_team,
     disable_team,
     give_scope,
