@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Final, cast
 
 import uvicorn
+from django.conf import settings
 
 from api.services import lifecycle
 from proxy_site.http_protocol import BoundedProtocol
@@ -34,6 +35,18 @@ _GOODBYE_SECONDS: Final = 3.0
 """How long cancelled requests may take for their last words, slow clients included."""
 _SHUTDOWN_SECONDS: Final = 5.0
 """How long the application may take to put its own things away."""
+
+_ACCEPTED_PER_TURN: Final = 16
+
+
+def _accepted_per_turn() -> int:
+    """How many listening handles there are on one socket, so that as many connections are accepted at once.
+
+    libuv accepts a single one with each in a turn of its loop, and the turns of a busy
+    loop are long: of 1,000 clients that come together, the last would wait for a
+    thousand of them. Workers that listen to the same socket leave each other their share.
+    """
+    return max(1, _ACCEPTED_PER_TURN // settings.WEB_CONCURRENCY)
 
 
 class GracefulServer(uvicorn.Server):
@@ -71,7 +84,8 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets=sockets)
+        more = [listener.dup() for listener in sockets or () for _ in range(_accepted_per_turn() - 1)]
+        await super().startup(sockets=[*sockets, *more] if sockets else None)
 
     async def main_loop(self) -> None:
         await super().main_loop()
