@@ -35,8 +35,8 @@ $(VENV)/.test-installed: requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@ $(VENV)/.run-installed
 
-# `make bench PYTHON=/usr/bin/python3` measures on that interpreter, all Python candidates alike. Whether one is
-# built with profile-guided optimisation makes a difference of a third.
+# `make bench PYTHON=/usr/bin/python3` measures on that interpreter, all Python candidates alike: builds of one
+# version differ by up to a factor of two.
 BENCH_VENV := $(if $(filter command line,$(origin PYTHON)),.bench/$(notdir $(PYTHON)),$(VENV))
 
 .bench/%/.run-installed: requirements-prod.txt

@@ -6,7 +6,7 @@ import platform
 import statistics
 import subprocess
 import sys
-import sysconfig
+import timeit
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -62,12 +62,10 @@ def flatten(found: dict[str, Any]) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    is_optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
     found = {
         "python": platform.python_version(),
         "executable": sys.executable,
-        # Worth some tenths of the CPU time: distributions and container images build with it.
-        "python_build": "with PGO" if is_optimised else "without PGO",
+        "turn_ns": f"{_turn_ns():.0f}",
     }
     found |= {name: metadata.version(name) for name in _DISTRIBUTIONS}
     found["nginx"] = _told("nginx", "-v").partition("/")[2]
@@ -79,6 +77,14 @@ def versions() -> dict[str, str]:
     )
     found["changed_files"] = str(len(changed.splitlines()))
     return found
+
+
+def _turn_ns() -> float:
+    """How long one turn of a plain loop takes: builds of one version differ by two, and do not say why."""
+    turns = 200_000
+    return (
+        min(timeit.repeat("sum(x & 3 for x in numbers)", f"numbers = range({turns})", number=1)) * 1e9 / turns
+    )
 
 
 def _told(*command: str) -> str:

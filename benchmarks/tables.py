@@ -53,7 +53,10 @@ def _run(report: Report) -> str:
             f"{machine['time']}; load average {load['before'][0]:.1f} before, {load['after'][0]:.1f} after, "
             "of which the benchmark itself is a part",
         ),
-        ("Python, of every Python candidate", f"{versions['python']}, built {versions['python_build']}"),
+        (
+            "Python, of every Python candidate",
+            f"{versions['python']}; one turn of a plain loop takes {versions['turn_ns']} ns",
+        ),
         ("versions", packages),
         (
             "Patchbay",

@@ -34,7 +34,7 @@ def make_report(**changed: float) -> dict[str, Any]:
         "load_average": {"before": [0.1, 0, 0], "after": [1.5, 0, 0]},
         "versions": {
             "python": "3.11.2",
-            "python_build": "with PGO",
+            "turn_ns": "20",
             "commit": "0123456789abcdef",
             "changed_files": "0",
             **dict.fromkeys(
