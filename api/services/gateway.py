@@ -13,7 +13,7 @@ from api.services import admission, cooldowns, dispatch, lifecycle, limits, trac
 from api.services.early_stream import EarlyStream
 from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
-from api.services.pursuit import Pursuit, is_refused, plan, retry_budget
+from api.services.pursuit import Pursuit, is_refused, plan, retry_budgets
 from api.services.recording import Record
 from api.services.reply_stream import ReplyStream
 from api.services.translation.dialects.openai_chat.requests import check_relay
@@ -98,7 +98,7 @@ async def serve(call: Call) -> Answer:
 
 async def _answer(inbound: Inbound, table: RoutingTable, model: ModelRow, record: Record) -> Answer:
     """The first answer that there is. A reply that has begun is never started again."""
-    retry_budget.count_request(record.started)
+    retry_budgets.of(model.public_id).count_request(record.started)
     deadline = record.started + _DEADLINE
     candidates = plan(model)
     further: Pursuit | None = None

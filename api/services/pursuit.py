@@ -22,7 +22,7 @@ from api.services.exchange import Inbound
 from api.services.limits import UNLIMITED, Lease
 from api.services.recording import Attempt, Record
 from api.services.reply_stream import ReplyStream
-from api.services.retry_budget import RetryBudget
+from api.services.retry_budget import RetryBudgets
 from api.services.stand_ins import SharedLease
 from api.services.translation.conversation import FinishReason
 from api.services.translation.failures import Failure
@@ -30,7 +30,7 @@ from api.services.translation.usage import Usage
 from routing.domain.plan import fallback_models, order_candidates
 from routing.domain.table import Balancing, FallbackReason, ModelRow, RoutingTable
 
-retry_budget = RetryBudget()
+retry_budgets = RetryBudgets()
 """This process's. The gateway counts the requests."""
 
 _policy = RetryPolicy(
@@ -126,7 +126,7 @@ class Pursuit:
             candidates,
             self,
             policy=_policy,
-            budget=retry_budget,
+            budget=retry_budgets.of(model.public_id),
             rng=_rng,
             deadline=deadline,
             begun=begun,

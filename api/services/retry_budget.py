@@ -1,4 +1,4 @@
-"""How many retries a worker may send: a small part of its requests, lest trouble is multiplied. PURE."""
+"""How many retries a worker may send for a model: few of many, lest trouble is multiplied. PURE."""
 
 from __future__ import annotations
 
@@ -53,3 +53,24 @@ class RetryBudget:
             self._retries_total -= self._retries[bucket]
             self._requests[bucket] = self._retries[bucket] = 0
         self._newest = second
+
+
+MODELS_AT_MOST: Final = 10_000
+
+
+class RetryBudgets:
+    """A budget for each model: what fails behind one does not use up the retries of another."""
+
+    __slots__ = ("_budgets",)
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def of(self, model: str) -> RetryBudget:
+        budget = self._budgets.get(model)
+        if budget is None:
+            if len(self._budgets) >= MODELS_AT_MOST:
+                # Names come from the catalog; a larger one starts its counts anew now and then.
+                self._budgets.clear()
+            budget = self._budgets[model] = RetryBudget()
+        return budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.services.retry_budget import LEAST, SECONDS, SHARE, RetryBudget
+from api.services.retry_budget import LEAST, SECONDS, SHARE, RetryBudget, RetryBudgets
 
 steps = st.lists(
     st.tuples(st.floats(0, 4), st.sampled_from(["request", "requests", "retry"])), min_size=1, max_size=80
@@ -53,3 +53,11 @@ def test_a_request_that_took_its_time_to_arrive_counts_now() -> None:
     for _ in range(100):
         budget.count_request(3.0)
     assert [budget.take(100.0) for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_what_one_model_uses_up_another_has_left() -> None:
+    budgets = RetryBudgets()
+    while budgets.of("down").take(0):
+        pass
+    assert budgets.of("well").take(0)
+    assert not budgets.of("down").take(0)
