@@ -144,6 +144,8 @@ async def open_stream(
         raise failure from None
     finally:
         record.upstream_seconds += time.perf_counter() - attempt.started
+    if stream.has_output:
+        upstream.note_output(attempt)
     return stream
 
 
@@ -168,6 +170,7 @@ async def wait_output(
         raise failure from None
     finally:
         record.upstream_seconds += time.perf_counter() - waiting
+    upstream.note_output(attempt)
 
 
 def _conclude(error: BaseException, attempt: Attempt, own: float, deadline: float) -> Failure | None:

@@ -105,6 +105,12 @@ def fail_attempt(attempt: Attempt, failure: Failure, *, counts: bool = True) -> 
     return failure
 
 
+def note_output(attempt: Attempt) -> None:
+    """Its output began. A long stream that was a probe keeps the next one back no longer."""
+    if attempt.candidate is not None:
+        cooldowns.current().abandon(attempt.candidate, began=attempt.started)
+
+
 def finish_attempt(attempt: Attempt, first_output: float | None = None) -> None:
     """It was answered, to the end. `first_output` is when a stream's answer began."""
     attempt.end("ok")

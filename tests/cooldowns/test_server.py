@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from tests.api.conftest import upstream_settings
 from tests.api.http import Response, Stream, chat, say
 from tests.api.prepared import prepared_server
-from tests.fake_upstream import Answer, Cut, FakeUpstream, Json
+from tests.fake_upstream import Answer, Cut, FakeUpstream, Gate, Hold, Json
 from tests.limits.conftest import shared_server, valkey_url
 from tests.live_server import LiveServer
 
@@ -28,7 +28,7 @@ REST = 1.0
 _PREPARE = """
 from routing.models import Deployment, Provider, ServedModel
 openai, claude = (Provider.objects.get(name=name) for name in ("openai", "anthropic"))
-for public_id in ("probed", "refused", "limited", "broken", "reset", "shared", "checked"):
+for public_id in ("probed", "refused", "limited", "broken", "reset", "shared", "checked", "slow"):
     model = ServedModel.objects.create(public_id=public_id)
     Deployment.objects.create(model=model, provider=openai, upstream_id="gpt-4o", priority=0)
     Deployment.objects.create(model=model, provider=claude, upstream_id="claude-sonnet-4-5", priority=1)
@@ -171,6 +171,27 @@ def test_streams_that_break_count_though_they_had_begun(server: LiveServer, upst
                 pass
     with Stream(server.url, say("broken", stream=True)) as stream:
         assert stream.headers["x-patchbay-upstream"] == "anthropic/claude-sonnet-4-5"
+
+
+def test_a_long_stream_is_a_probe_only_until_its_output_begins(
+    server: LiveServer, upstream: FakeUpstream
+) -> None:
+    upstream.always(fail(), path=OPENAI)
+    trip(server, upstream, "slow")
+    upstream.reset()
+    gate = Gate()
+    upstream.script(Answer() + Hold(gate, before=1500), path=OPENAI)
+    with ExitStack() as streams:
+
+        def is_probing() -> bool:
+            stream = streams.enter_context(Stream(server.url, say("slow", "word " * 60, stream=True)))
+            return stream.headers["x-patchbay-upstream"].startswith("openai")
+
+        until(is_probing)
+        gate.wait_reached()
+        # That stream is open still, and nobody knows how it will end.
+        assert where(chat(server.url, say("slow"))) == "openai"
+        gate.open()
 
 
 def test_clients_mistakes_and_clients_that_leave_change_nothing(
