@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -84,7 +85,13 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        more = [listener.dup() for listener in sockets or () for _ in range(_accepted_per_turn() - 1)]
+        # Not listener.dup(): that makes a listener blocking which other workers accept from already, and
+        # one of them then waits in accept() with a client in hand.
+        more = [
+            socket.socket(fileno=os.dup(listener.fileno()))
+            for listener in sockets or ()
+            for _ in range(_accepted_per_turn() - 1)
+        ]
         await super().startup(sockets=[*sockets, *more] if sockets else None)
 
     async def main_loop(self) -> None:
@@ -170,30 +177,45 @@ class GracefulServer(uvicorn.Server):
         quiet_since: dict[BoundedProtocol, tuple[object, float]] = {}
         while not self.force_exit:
             now = time.monotonic()
-            for connection in self._connections():
-                if not connection.is_idle():
-                    continue
-                # Another cycle than at the last look: it was not idle all the time.
-                cycle, since = quiet_since.get(connection, (None, now))
-                if connection not in quiet_since or cycle is not connection.cycle:
-                    quiet_since[connection] = (connection.cycle, now)
-                    since = now
-                if now - since >= self._quiet:
-                    connection.transport.close()
+            self._close_quiet(quiet_since, now)
             if (not self.server_state.connections and not self.server_state.tasks) or now >= deadline:
                 return
             await asyncio.sleep(_TICK)
 
+    def _close_quiet(self, quiet_since: dict[BoundedProtocol, tuple[object, float]], now: float) -> None:
+        for connection in self._connections():
+            if not connection.is_idle():
+                continue
+            # Another cycle than at the last look: it was not idle all the time.
+            cycle, since = quiet_since.get(connection, (None, now))
+            if connection not in quiet_since or cycle is not connection.cycle:
+                quiet_since[connection] = (connection.cycle, now)
+                since = now
+            if now - since >= self._quiet:
+                connection.transport.close()
+
     async def _end_requests(self) -> None:
-        """Cancel what is still open; the lane answers for each (lifecycle.claim_cancellation)."""
-        tasks = set(self.server_state.tasks)
-        if not tasks:
+        """Cancel what is still open; the lane answers for each (lifecycle.claim_cancellation).
+
+        Who sends a next request meanwhile, behind a stream that had no way to say that
+        there will be none, is answered too.
+        """
+        if not self.server_state.tasks:
             return
-        logger.warning("%d requests are ended unfinished: the process stops.", len(tasks))
+        logger.warning("%d requests are ended unfinished: the process stops.", len(self.server_state.tasks))
         lifecycle.advance(lifecycle.Phase.ENDING)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=0.5 if self.force_exit else _GOODBYE_SECONDS)
+        end = time.monotonic() + (0.5 if self.force_exit else _GOODBYE_SECONDS)
+        quiet_since: dict[BoundedProtocol, tuple[object, float]] = {}
+        cancelled: set[asyncio.Task[Any]] = set()
+        while (now := time.monotonic()) < end and (self.server_state.tasks or self.server_state.connections):
+            tasks = set(self.server_state.tasks)
+            # A task that was never begun could not answer: whoever came just now begins first.
+            await asyncio.sleep(0)
+            for task in tasks - cancelled:
+                task.cancel()
+            cancelled |= tasks
+            self._close_quiet(quiet_since, now)
+            await asyncio.sleep(_TICK)
 
     async def _close_connections(self) -> None:
         for connection in self._connections():
