@@ -11,6 +11,8 @@ as if it were, looks at the result, and takes its time only where it was not.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +28,9 @@ _MAX_ITEMS: Final = 50
 _MAX_EXCEPTION: Final = 20_000
 # Characters. No value of a line that is no longer than this is worth cutting.
 _PLAIN_LENGTH: Final = 1_000
+
+# Lines. So many are written together even before their time.
+_MOST_WAITING: Final = 200
 
 # Beside control characters, what ends a line or turns the direction of text.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 0x7F, *range(0x80, 0xA0))} | {
@@ -150,27 +155,58 @@ def _escape_json(entry: dict[str, Any]) -> str:
 
 
 class StderrHandler(logging.Handler):
-    """Each line in one write to standard error, with nothing kept back.
+    """Lines on standard error, in the order in which they came.
+
+    A record with `may_wait` (api/services/recording.py: a request that went well) is
+    written up to `delay` seconds later, together with those that follow it: one write for
+    many lines, made when no client waits for it. Everything else, and what waits before it,
+    is written at once. So it is outside of an event loop, and with no delay.
 
     A line that cannot be written (a full disk, a reader that went away) is lost, and
     nothing else with it: `lost` counts them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, delay: float = 0.0) -> None:
         super().__init__()
         self.lost = 0
+        self._delay = delay
+        self._waiting: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except Exception:  # Arguments that do not fit their message: told, and nothing fails for it.
-            self.handleError(record)
+        waiting = self._waiting
+        waiting.append(record)
+        if self._delay and getattr(record, "may_wait", False):
+            if len(waiting) > 1:
+                if len(waiting) < _MOST_WAITING:
+                    return
+            else:
+                try:
+                    asyncio.get_running_loop().call_later(self._delay, self.flush)
+                except RuntimeError:
+                    pass
+                else:
+                    return
+        self._write_waiting()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self.lock or contextlib.nullcontext():
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        records, self._waiting = self._waiting, []
+        lines = []
+        for record in records:
+            try:
+                lines.append(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            except Exception:  # Arguments that do not fit their message: told, and nothing fails for it.
+                self.handleError(record)
+        if not lines:
             return
+        text = b"".join(lines)
         try:
             descriptor = sys.stderr.fileno()
-            written = os.write(descriptor, line)
-            while written < len(line):
-                line = line[written:]
-                written = os.write(descriptor, line)
+            while text:
+                text = text[os.write(descriptor, text) :]
         except (OSError, ValueError, AttributeError):  # Also: no standard error, or a closed one.
-            self.lost += 1
+            self.lost += text.count(b"\n")

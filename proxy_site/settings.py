@@ -397,6 +397,8 @@ OTEL_SDK_DISABLED = env.flag("OTEL_SDK_DISABLED", False)
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("LOG_FORMAT", "json" if IS_PRODUCTION else "text", ("json", "text"))
+# Seconds. What lines of requests that went well may wait for others, to be written together.
+LOG_DELAY = env.number("LOG_DELAY", 0.02)
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -404,7 +406,9 @@ LOGGING: dict[str, Any] = {
         "text": {"()": "proxy_site.logs.TextFormatter"},
         "json": {"()": "proxy_site.logs.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "proxy_site.logs.StderrHandler", "formatter": LOG_FORMAT}},
+    "handlers": {
+        "console": {"class": "proxy_site.logs.StderrHandler", "delay": LOG_DELAY, "formatter": LOG_FORMAT}
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "patchbay": {"level": LOG_LEVEL.upper()},

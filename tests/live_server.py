@@ -52,6 +52,8 @@ class LiveServer:
             "DATA_DIR": str(self.data_dir),
             "ADMIN_PASSWORD": ADMIN_PASSWORD,
             "PYTHONUNBUFFERED": "1",
+            # Tests read the log as soon as they have their answer.
+            "LOG_DELAY": "0",
             **(settings or {}),
         }
         self._command = command

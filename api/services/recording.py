@@ -215,6 +215,7 @@ class RequestLine(logging.LogRecord):
         self.status = status
         self.failure = failure
         self.trace_id = trace_id
+        self.may_wait = failure is None
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -261,3 +262,51 @@ def test_a_full_disk_costs_the_line_and_nothing_else(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(sys, "stderr", full)
         handler.handle(a_line("there is no room for this"))
     assert handler.lost == 1
+
+
+def a_request_line(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": text, "levelname": "INFO", "may_wait": True})
+
+
+async def test_lines_that_may_wait_are_written_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    monkeypatch.setattr(sys, "stderr", Stream(writing))
+    handler = StderrHandler(delay=0.01)
+    handler.setFormatter(TextFormatter())
+
+    def read() -> list[str]:
+        try:
+            return [line[17:] for line in os.read(reading, 65536).decode().splitlines()]
+        except BlockingIOError:
+            return []
+
+    handler.handle(a_request_line("first"))
+    handler.handle(a_request_line("second"))
+    assert read() == []
+    handler.handle(a_line("this cannot wait"))
+    assert read() == ["first", "second", "this cannot wait"]
+    handler.handle(a_request_line("third"))
+    while not (found := read()):
+        await asyncio.sleep(0.005)
+    assert found == ["third"]
+    handler.handle(a_request_line("what waits when the process ends"))
+    handler.flush()
+    assert read() == ["what waits when the process ends"]
+    for number in range(1000):
+        handler.handle(a_request_line(str(number)))
+    assert len(read()) >= 800, "many do not wait at all"
+    handler.flush()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_without_an_event_loop_no_line_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stderr", Stream(writing))
+    handler = StderrHandler(delay=60)
+    handler.setFormatter(TextFormatter())
+    handler.handle(a_request_line("at once"))
+    assert os.read(reading, 65536).endswith(b"at once\n")
+    os.close(reading)
+    os.close(writing)
