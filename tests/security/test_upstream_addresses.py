@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from api.services.addresses import Reach, literal_address, reach_of
+from api.services.aiohttp_transport import AiohttpTransport
 from api.services.pool import PoolTransport
 from api.services.translation.failures import Failure, FailureKind
-from api.services.transport import AiohttpTransport
 from api.services.wire import Timeouts, Transport, WireRequest
 from tests.api.http import chat, say
 from tests.fake_upstream import FakeUpstream, Redirect

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from api.services.aiohttp_transport import AiohttpTransport
 from api.services.pool import PoolTransport
-from api.services.transport import AiohttpTransport
 from api.services.wire import Timeouts, Transport, WireRequest, WireResponse
 from tests.fake_upstream.tls import make_server_context
 
