@@ -39,7 +39,13 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("model, plan, cooldowns", ("routing/", "api/services/cooldowns/")),
     (
         "the upstream call: pool, socket",
-        ("api/services/pool/", "api/services/transport.py", "api/services/aiohttp_transport.py", "api/services/upstream.py", "proxy_site/pool"),
+        (
+            "api/services/pool/",
+            "api/services/transport.py",
+            "api/services/aiohttp_transport.py",
+            "api/services/upstream.py",
+            "proxy_site/pool",
+        ),
     ),
     (
         "request and reply as dialects have them, JSON",
