@@ -20,17 +20,16 @@ _IMPORTS = (
     ("requests, which DRF asks for", ("requests",)),
     ("Django REST framework", ("rest_framework.views",)),
     ("cryptography", ("cryptography.fernet",)),
-    ("httpx (types and exceptions)", ("httpx",)),
     (
         "uvicorn, uvloop, httptools",
         ("uvicorn", "uvloop", "httptools", "uvicorn.protocols.http.httptools_impl"),
     ),
     ("orjson", ("orjson",)),
-    ("aiohttp", ("aiohttp",)),
     ("the application: models, admin, API", ("proxy_site.asgi",)),
     ("all pages", ("proxy_site.urls", "django.contrib.admin.sites")),
 )
 _OPTIONAL = (
+    ("aiohttp and httpx (UPSTREAM_CLIENT=aiohttp)", ("aiohttp", "httpx")),
     ("valkey client", ("valkey.asyncio",)),
     (
         "OpenTelemetry",
