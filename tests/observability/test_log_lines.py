@@ -19,6 +19,8 @@ from api.services.recording import CLIENT_CLOSED_REQUEST, Record
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.usage import Usage
 from proxy_site.logs import JsonFormatter, StderrHandler, TextFormatter
+from tests.api.http import chat, say
+from tests.live_server import LiveServer
 
 FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
@@ -310,3 +312,13 @@ def test_without_an_event_loop_no_line_waits(monkeypatch: pytest.MonkeyPatch) ->
     assert os.read(reading, 65536).endswith(b"at once\n")
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_ends_leaves_no_line_behind(workers: int) -> None:
+    settings = {"DEMO": "on", "LOG_DELAY": "60", "WEB_CONCURRENCY": str(workers)}
+    with LiveServer(settings) as server:
+        assert chat(server.url, say("demo")).status == 200
+        assert "request_id=" not in server.log()
+        server.stop()
+        assert server.log().count("request_id=") == 1
