@@ -108,7 +108,8 @@ def provider(name, kind, base_url):
     return row
 
 well = provider("well", "openai", {well.url!r})
-safe = ServedModel.objects.create(public_id={WELL!r})
+# Limited, so that each of its requests asks the limits' store.
+safe = ServedModel.objects.create(public_id={WELL!r}, requests_per_minute=1_000_000, max_concurrent=1_000)
 Deployment.objects.create(model=safe, provider=well, upstream_id="gpt-4o")
 providers = {{}}
 for place, dialect, setup, name in {models!r}:
