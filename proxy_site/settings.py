@@ -380,9 +380,11 @@ if CORS_ALLOW_ALL_ORIGINS:
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "proxy_site.error_pages.ErrorPageFilter"
 
-# Who may read /metrics beside this machine itself, and how many names have figures of their own.
+# Whether anything is counted, who may read it beside this machine itself, and how many names have figures
+# of their own.
+METRICS = env.flag("METRICS", True)
 METRICS_TOKEN = env.text("METRICS_TOKEN")
-METRICS_MODELS = env.whole("METRICS_MODELS", 1000, minimum=1)
+METRICS_MODELS = env.whole("METRICS_MODELS", 200, minimum=1)
 
 # Traces. The SDK reads the other standard OTEL_* variables by itself.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")

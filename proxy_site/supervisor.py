@@ -10,7 +10,9 @@ long hangs, and is killed.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -39,6 +41,9 @@ _MAX_BACKOFF: Final = 30.0
 _LAST_SECONDS: Final = 15.0
 """How long after its grace a worker that was told to stop is still waited for."""
 
+NUMBER_VARIABLE: Final = "PATCHBAY_WORKER"
+"""Tells a worker its number."""
+
 StartWorker = Callable[[int, int], Sequence[str]]
 """The command of a worker, from the numbers of its listener and of its link."""
 
@@ -51,11 +56,14 @@ def worker_command(listener: int, link: int) -> list[str]:
 class _Worker:
     """One process and what it last said."""
 
-    def __init__(self, command: StartWorker, listener: socket.socket) -> None:
+    def __init__(self, command: StartWorker, listener: socket.socket, number: int) -> None:
+        self.number = number
         self.link, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                command(listener.fileno(), theirs.fileno()), pass_fds=(listener.fileno(), theirs.fileno())
+                command(listener.fileno(), theirs.fileno()),
+                pass_fds=(listener.fileno(), theirs.fileno()),
+                env=os.environ | {NUMBER_VARIABLE: str(number)},
             )
         self.link.setblocking(False)
         self.started_at = time.monotonic()
@@ -104,7 +112,9 @@ class Supervisor:
 
     SIGTERM and SIGINT end all workers as their own SIGTERM does; a second one ends them
     at once. `patience` is how long a worker may take for that by its settings, in seconds.
-    `is_ready` says whether any worker has ever been.
+    `is_ready` says whether any worker has ever been. Each worker is told a number that no
+    other living one has; `on_end` is called with it when the worker has ended, before
+    another gets it.
     """
 
     def __init__(
@@ -115,11 +125,13 @@ class Supervisor:
         patience: float,
         command: StartWorker = worker_command,
         silent_ticks: int = _SILENT_TICKS,
+        on_end: Callable[[int], None] | None = None,
     ) -> None:
         self._listener = listener
         self._command = command
         self._patience = patience
         self._silent_ticks = silent_ticks
+        self._on_end = on_end
         self._slots = [_Slot() for _ in range(workers)]
         self._retired: set[_Worker] = set()
         self._to_replace: list[_Slot] = []
@@ -194,13 +206,17 @@ class Supervisor:
     def _start(self, slot: _Slot) -> _Worker | None:
         """A new process; None where the machine has no room for one, to be tried again."""
         try:
-            worker = _Worker(self._command, self._listener)
+            worker = _Worker(self._command, self._listener, self._free_number())
         except OSError as error:
             logger.error("A worker could not be started: %s. It is tried again.", error.strerror)
             slot.not_before = time.monotonic() + _MAX_BACKOFF
             return None
         self._selector.register(worker.link, selectors.EVENT_READ, worker)
         return worker
+
+    def _free_number(self) -> int:
+        taken = {worker.number for worker in self._workers()}
+        return next(number for number in itertools.count(1) if number not in taken)
 
     def _fill(self) -> None:
         now = time.monotonic()
@@ -254,6 +270,8 @@ class Supervisor:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(worker.link)
             worker.link.close()
+            if self._on_end is not None:
+                self._on_end(worker.number)
             if worker in self._retired:
                 self._retired.discard(worker)
                 continue

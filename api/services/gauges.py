@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from django.conf import settings
+from prometheus_client import Gauge
 
 from api.services import admission, cooldowns, metrics
 from api.services.metrics import families
-from api.services.metrics.series import Series
+from api.services.metrics.registry import Registry
 from routing import lookup
 
 logger = logging.getLogger("patchbay.metrics")
@@ -30,38 +31,38 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MEMORY: Final = Path("/proc/self/statm")
 _RELEASE: Final = re.compile(r"^## (\S+)", re.MULTILINE)
 
-_resting: dict[tuple[str, str], Series] = {}
+_resting: dict[tuple[str, str], Gauge] = {}
 _sampling: asyncio.Task[None] | None = None
 
 
 def sample() -> None:
     """Set all of them as they are now. On the event loop."""
-    series = metrics.current().registry.series
+    registry = metrics.current().registry
     places = admission.current()
-    series(families.IN_FLIGHT).set(places.in_use)
-    series(families.QUEUED).set(places.queued)
-    series(families.OVERLOAD_REFUSALS).set(places.refused)
-    _sample_cooldowns()
+    registry.gauge(families.IN_FLIGHT).set(places.in_use)
+    registry.gauge(families.QUEUED).set(places.queued)
+    registry.follow(families.OVERLOAD_REFUSALS, places.refused)
+    _sample_cooldowns(registry)
     status = lookup.status()
     if status.version is not None:
-        series(families.CONFIG_VERSION).set(status.version)
-        series(families.CONFIG_LOADED).set(lookup.current().built_at)
+        registry.gauge(families.CONFIG_VERSION).set(status.version)
+        registry.gauge(families.CONFIG_LOADED).set(lookup.current().built_at)
     if status.last_checked is not None:
-        series(families.CONFIG_CHECKED).set(status.last_checked)
-    series(families.WORKERS).set(1)
-    series(families.CPU_SECONDS).set(time.process_time())
+        registry.gauge(families.CONFIG_CHECKED).set(status.last_checked)
+    registry.gauge(families.WORKERS).set(1)
+    registry.follow(families.CPU_SECONDS, time.process_time())
     if (memory := _read_memory()) is not None:
-        series(families.MEMORY).set(memory)
+        registry.gauge(families.MEMORY).set(memory)
     # What proxy_site/logs.py writes by; handlers of others do not count.
     lost = sum(getattr(handler, "lost", 0) for handler in logging.getLogger().handlers)
-    series(families.LOG_LINES_LOST).set(lost)
-    series(families.BUILD, _read_version()).set(1)
+    registry.follow(families.LOG_LINES_LOST, lost)
+    registry.gauge(families.BUILD, _read_version()).set(1)
 
 
 def start() -> None:
     """Where there are several workers: set them once a second from now on. On the event loop."""
     global _sampling
-    if metrics.current().readers is not None:
+    if metrics.current().is_shared:
         _sampling = asyncio.create_task(_keep_sampling())
 
 
@@ -81,20 +82,19 @@ async def _keep_sampling() -> None:
         await asyncio.sleep(_INTERVAL)
 
 
-def _sample_cooldowns() -> None:
-    registry = metrics.current().registry
+def _sample_cooldowns(registry: Registry) -> None:
     circuits = cooldowns.current()
     for reason, count in circuits.openings.items():
-        registry.series(families.COOLDOWNS, reason.value).set(count)
+        registry.follow(families.COOLDOWNS, count, reason.value)
     resting = Counter((seen.names.provider, seen.names.upstream_id) for seen in circuits.open_circuits())
-    for names, series in _resting.items():
+    for names, gauge in _resting.items():
         if names not in resting:
-            series.set(0)
+            gauge.set(0)
     for names, count in resting.items():
         if names not in _resting and len(_resting) >= settings.METRICS_MODELS:
             continue
-        series = _resting[names] = registry.series(families.COOLDOWNS_OPEN, *names)
-        series.set(count)
+        gauge = _resting[names] = registry.gauge(families.COOLDOWNS_OPEN, *names)
+        gauge.set(count)
 
 
 def _read_memory() -> int | None:

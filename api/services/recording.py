@@ -129,6 +129,8 @@ class Record:
 
     def _count(self, status: int, failure: Failure | None, seconds: float) -> None:
         counts = metrics.current().requests
+        if counts is None:
+            return
         model = self.fallback or self.model
         counts.count_request(
             model,
@@ -176,7 +178,8 @@ _FIXED: Final[dict[str, Any]] = {
 
 def note_refusal(request_id: str, path: str, failure: Failure) -> None:
     """Tell of a request that was refused before there was a record of it: no key, no JSON, no such page."""
-    metrics.current().requests.count_failure(failure.kind)
+    if (counts := metrics.current().requests) is not None:
+        counts.count_failure(failure.kind)
     fields: dict[str, Any] = {
         "request_id": request_id,
         "status": failure.status,

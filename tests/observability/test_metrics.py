@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -11,22 +10,19 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.services.metrics import Way, families
-from api.services.metrics.exposition import render
 from api.services.metrics.families import FAMILIES, Kind
+from api.services.metrics.registry import Registry
 from api.services.metrics.requests import RequestCounts
-from api.services.metrics.series import LocalStore, Registry
-from api.services.metrics.sharing import Source
 from api.services.translation.failures import FailureKind
 from api.services.translation.usage import Usage
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def read(registry: Registry, others: Sequence[Source] = ()) -> Page:
+def read(registry: Registry) -> Page:
     """Every sample of the page, by name and labels."""
-    text = "".join(render(registry.all, others))
     found: Page = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(registry.render().decode()):
         for sample in family.samples:
             key = (sample.name, frozenset(sample.labels.items()))
             assert key not in found, f"twice on the page: {key}"
@@ -40,7 +36,7 @@ def value(page: Page, name: str, **labels: str) -> float | None:
 
 @pytest.fixture
 def registry() -> Registry:
-    return Registry(LocalStore())
+    return Registry()
 
 
 @pytest.fixture
@@ -142,8 +138,8 @@ def test_names_beyond_the_bound_count_together(registry: Registry, counts: Reque
 
 @given(st.lists(st.floats(0, 1e6), max_size=50))
 def test_buckets_are_cumulative_and_miss_nothing(values: list[float]) -> None:
-    registry = Registry(LocalStore())
-    series = registry.series(families.REQUEST_SECONDS, "m", "false")
+    registry = Registry()
+    series = registry.histogram(families.REQUEST_SECONDS, "m", "false")
     for seconds in values:
         series.observe(seconds)
     page = read(registry)
@@ -157,24 +153,42 @@ def test_buckets_are_cumulative_and_miss_nothing(values: list[float]) -> None:
 
 @given(st.text())
 def test_any_name_is_one_label(name: str) -> None:
-    registry = Registry(LocalStore())
-    registry.series(families.INPUT_TOKENS, name).add(5)
+    registry = Registry()
+    registry.counter(families.INPUT_TOKENS, name).inc(5)
     assert value(read(registry), "patchbay_input_tokens_total", model=name) == 5
+
+
+def test_a_count_kept_elsewhere_is_followed_and_never_falls(registry: Registry) -> None:
+    for total, told in ((3, 3), (5, 5), (5, 5), (0, 5)):
+        registry.follow(families.COOLDOWNS, total, "overloaded")
+        assert value(read(registry), "patchbay_cooldowns_total", reason="overloaded") == told
+
+
+def test_nothing_is_told_of_what_is_not_known(registry: Registry) -> None:
+    """A 0 would be the oldest configuration there is."""
+    assert read(registry) == {}
 
 
 def test_every_family_is_written_as_what_it_is(registry: Registry) -> None:
     for family in FAMILIES:
-        series = registry.series(family, *("x" for _ in family.labels))
-        if family.kind is Kind.HISTOGRAM:
-            series.observe(0.3)
-        else:
-            series.set(3)
+        labels = ["x" for _ in family.labels]
+        match family.kind:
+            case Kind.COUNTER:
+                registry.counter(family, *labels).inc(3)
+            case Kind.GAUGE:
+                registry.gauge(family, *labels).set(3)
+            case Kind.HISTOGRAM:
+                registry.histogram(family, *labels).observe(0.3)
     told = {
-        family.name: family.type
-        for family in text_string_to_metric_families("".join(render(registry.all, ())))
+        family.name: (family.type, {sample.name for sample in family.samples})
+        for family in text_string_to_metric_families(registry.render().decode())
     }
+    endings = {Kind.COUNTER: ("",), Kind.GAUGE: ("",), Kind.HISTOGRAM: ("_bucket", "_count", "_sum")}
     # The parser names a counter without its ending.
     assert told == {
-        (family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name): family.kind
+        (family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name): (
+            family.kind,
+            {f"{family.name}{ending}" for ending in endings[family.kind]},
+        )
         for family in FAMILIES
     }

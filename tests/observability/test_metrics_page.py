@@ -94,6 +94,15 @@ def test_with_a_token_it_takes_the_token_from_wherever(upstream: FakeUpstream) -
         assert "let-me-read" not in server.log()
 
 
+def test_switched_off_it_does_not_exist_and_requests_are_answered(upstream: FakeUpstream) -> None:
+    settings = upstream_settings(upstream) | {"METRICS": "off", "METRICS_TOKEN": "let-me-read-7d1"}
+    with LiveServer(settings) as server:
+        assert chat(server.url, say("gpt-4o-mini")).status == 200
+        assert chat(server.url, say("never-heard-of-this")).status == 404
+        assert page(server, authorization="Bearer let-me-read-7d1").status == 404
+        assert "Traceback" not in server.log()
+
+
 def test_only_get_is_answered(server: LiveServer) -> None:
     assert request(server.url, "/metrics", method="POST", body={}).status == 405
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,36 +12,46 @@ from pathlib import Path
 
 import pytest
 
-from api.services.metrics import families, sharing
-from api.services.metrics.series import Registry
-from api.services.metrics.sharing import DIRECTORY_VARIABLE, Readers, SharedStore, shared_directory
+from api.services.metrics import sharing
+from api.services.metrics.registry import Registry
+from api.services.metrics.sharing import (
+    DIRECTORY_VARIABLE,
+    WORKER_VARIABLE,
+    forget_states,
+    join,
+    shared_directory,
+)
 from tests.observability.test_metrics import read, value
 
 WORKER = """
 import sys
-from pathlib import Path
 from api.services.metrics import families
-from api.services.metrics.series import Registry
-from api.services.metrics.sharing import SharedStore
+from api.services.metrics.registry import Registry
+from api.services.metrics.sharing import join
 
-registry = Registry(SharedStore(Path(sys.argv[1])))
-registry.series(families.WORKERS).set(1)
-for number in range(int(sys.argv[2])):
-    registry.series(families.INPUT_TOKENS, f"model-{number}").add(10)
-    registry.series(families.REQUEST_SECONDS, f"model-{number}", "true").observe(0.3)
+registry = Registry(join(names_at_most=3))
+registry.gauge(families.WORKERS).set(1)
+registry.gauge(families.COOLDOWNS_OPEN, "openai", "gpt-4o").set(int(sys.argv[1]))
+if int(sys.argv[1]) > 1:
+    registry.gauge(families.CONFIG_VERSION).set(int(sys.argv[1]))
+for number in range(3):
+    registry.counter(families.INPUT_TOKENS, f"model-{number}").inc(10)
+    registry.histogram(families.REQUEST_SECONDS, f"model-{number}", "true").observe(0.3)
+registry.follow(families.CPU_SECONDS, 2.0)
 print("counted", flush=True)
 sys.stdin.read()
 """
 
 
 @contextmanager
-def worker(folder: Path, names: int = 3) -> Iterator[subprocess.Popen[str]]:
+def worker(folder: Path, number: int) -> Iterator[subprocess.Popen[str]]:
     """A process that has counted and waits for its end."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(folder), str(names)],
+        [sys.executable, "-c", WORKER, str(number)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=os.environ | {DIRECTORY_VARIABLE: str(folder), WORKER_VARIABLE: str(number)},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -55,121 +64,91 @@ def worker(folder: Path, names: int = 3) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Registry]:
-    store = SharedStore(tmp_path)
-    yield Registry(store)
-    store.close()
-
-
-def readers(folder: Path, registry: Registry) -> Readers:
-    store = registry._store
-    assert isinstance(store, SharedStore)
-    return Readers(folder, store.name)
-
-
-def test_what_all_workers_counted_is_one_sum(tmp_path: Path, own: Registry) -> None:
-    own.series(families.INPUT_TOKENS, "model-1").add(1)
-    own.series(families.WORKERS).set(1)
-    with worker(tmp_path), worker(tmp_path):
-        page = read(own, readers(tmp_path, own).read())
-    assert value(page, "patchbay_input_tokens_total", model="model-0") == 20
-    assert value(page, "patchbay_input_tokens_total", model="model-1") == 21
-    bucket = "patchbay_request_duration_seconds_bucket"
-    assert value(page, bucket, model="model-2", stream="true", le="0.5") == 2
-    assert value(page, "patchbay_workers") == 3
-
-
-def test_what_a_killed_worker_counted_stays_and_its_state_goes(tmp_path: Path, own: Registry) -> None:
-    own.series(families.WORKERS).set(1)
-    others = readers(tmp_path, own)
-    with worker(tmp_path) as process:
-        assert value(read(own, others.read()), "patchbay_workers") == 2
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
-        page = read(own, others.read())
-        assert value(page, "patchbay_workers") == 1
-        assert value(page, "patchbay_input_tokens_total", model="model-0") == 10
-
-
-def test_files_of_the_dead_are_added_up_and_removed(tmp_path: Path, own: Registry) -> None:
-    others = readers(tmp_path, own)
-    for _ in range(4):
-        with worker(tmp_path):
-            pass
-    assert value(read(own, others.read()), "patchbay_input_tokens_total", model="model-0") == 40
-    # The newest dead one is added by the next that starts.
-    assert len(list(tmp_path.glob("*.cells"))) == 2
-    with worker(tmp_path):
-        page = read(own, others.read())
-        assert len(list(tmp_path.glob("*.cells"))) == 2
-    assert value(page, "patchbay_input_tokens_total", model="model-0") == 50
-
-
-def test_a_worker_that_died_while_adding_up_counts_nothing_twice(tmp_path: Path, own: Registry) -> None:
-    others = readers(tmp_path, own)
-    with worker(tmp_path):
-        pass
-    kept = {path: path.read_bytes() for path in tmp_path.glob("*") if path.suffix in {".cells", ".names"}}
-    with worker(tmp_path):
-        for path, data in kept.items():
-            if not path.exists():
-                path.write_bytes(data)  # As if it had been killed before it removed them.
-        page = read(own, others.read())
-        assert value(page, "patchbay_input_tokens_total", model="model-0") == 20
-    with worker(tmp_path):
-        page = read(own, others.read())
+def test_what_all_workers_counted_is_one_sum(tmp_path: Path) -> None:
+    with worker(tmp_path, 1), worker(tmp_path, 2), worker(tmp_path, 3):
+        page = read(Registry(str(tmp_path)))
     assert value(page, "patchbay_input_tokens_total", model="model-0") == 30
+    bucket = "patchbay_request_duration_seconds_bucket"
+    assert value(page, bucket, model="model-2", stream="true", le="0.25") == 0
+    assert value(page, bucket, model="model-2", stream="true", le="0.5") == 3
+    assert value(page, "patchbay_request_duration_seconds_count", model="model-2", stream="true") == 3
+    assert value(page, "patchbay_process_cpu_seconds_total") == 6
+    assert value(page, "patchbay_workers") == 3
+    assert value(page, "patchbay_cooldowns_open", provider="openai", upstream="gpt-4o") == 3
+    # The first does not know of any yet.
+    assert value(page, "patchbay_config_version") == 2
 
 
-def test_names_that_come_later_are_found(tmp_path: Path, own: Registry) -> None:
-    other = Registry(SharedStore(tmp_path))
-    others = readers(tmp_path, own)
-    for number in range(400):  # More than one chunk of cells.
-        other.series(families.REQUEST_SECONDS, f"model-{number}", "true").observe(number)
-        if number % 100 == 0:
-            others.read()
-    page = read(own, others.read())
-    total = "patchbay_request_duration_seconds_sum"
-    assert all(value(page, total, model=f"model-{n}", stream="true") == n for n in range(400))
-    other._store.close()  # type: ignore[attr-defined]
+def test_what_a_killed_worker_counted_stays_and_its_states_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    with worker(tmp_path, 1), worker(tmp_path, 2) as killed:
+        assert value(read(Registry(str(tmp_path))), "patchbay_workers") == 2
+        killed.send_signal(signal.SIGKILL)
+        killed.wait(timeout=10)
+        forget_states(2)
+        page = read(Registry(str(tmp_path)))
+        assert value(page, "patchbay_workers") == 1
+        assert value(page, "patchbay_cooldowns_open", provider="openai", upstream="gpt-4o") == 1
+        assert value(page, "patchbay_input_tokens_total", model="model-0") == 20
+
+
+def test_a_successor_counts_on_in_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    files = set()
+    for life in range(1, 4):
+        with worker(tmp_path, 1):
+            page = read(Registry(str(tmp_path)))
+        assert value(page, "patchbay_input_tokens_total", model="model-0") == 10 * life
+        assert value(page, "patchbay_process_cpu_seconds_total") == 2 * life
+        assert value(page, "patchbay_workers") == 1
+        files.add(frozenset(path.name for path in tmp_path.iterdir()))
+        forget_states(1)
+    assert len(files) == 1
+
+
+def test_the_disk_s_blocks_are_taken_before_anything_is_counted(tmp_path: Path) -> None:
+    """A write to mapped memory that finds no block ends the process."""
+    with worker(tmp_path, 1):
+        for path in tmp_path.iterdir():
+            found = path.stat()
+            assert found.st_blocks * 512 >= found.st_size > 0, path.name
 
 
 def test_without_room_on_disk_counting_goes_on_alone(
-    tmp_path: Path, own: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    own.series(families.INPUT_TOKENS, "before").add(1)
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WORKER_VARIABLE, "1")
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    for number in range(1_000):
-        own.series(families.REQUEST_SECONDS, f"model-{number}", "true").observe(1)
-    page = read(own)
-    assert value(page, "patchbay_input_tokens_total", model="before") == 1
-    assert value(page, "patchbay_request_duration_seconds_count", model="model-999", stream="true") == 1
-    assert caplog.text.count("No more metrics can be shared") == 1
+    assert join(names_at_most=3) is None
+    assert "No space left on device" in caplog.text
+    # And those who can count together are not disturbed by it.
+    with worker(tmp_path, 2):
+        assert value(read(Registry(str(tmp_path))), "patchbay_workers") == 1
 
 
-def test_who_adds_up_keeps_nobody_waiting(tmp_path: Path, own: Registry) -> None:
-    others = readers(tmp_path, own)
-    lock = os.open(tmp_path / "lock", os.O_RDWR)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError):
-            others.read()
-    finally:
-        os.close(lock)
-    assert len(others.read()) == 1
+def test_a_process_that_no_launcher_gave_a_number_counts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(WORKER_VARIABLE, raising=False)
+    assert join(names_at_most=3) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_launcher_s_folder_ends_with_it_and_so_do_those_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv(DIRECTORY_VARIABLE, raising=False)
     left = tmp_path / f"{sharing._PREFIX}left"
     left.mkdir()
-    (left / "1-abc.cells").touch()
+    (left / "counter_1.db").touch()
     foreign = tmp_path / "something-else"
     foreign.mkdir()
     with shared_directory():
@@ -182,6 +161,8 @@ def test_the_launcher_s_folder_ends_with_it_and_so_do_those_left_behind(
             [sys.executable, "-c", program], check=True, env=os.environ | {"TMPDIR": str(tmp_path)}
         )
         assert first.exists()
+        # The launcher itself counts nothing.
+        assert list(first.iterdir()) == []
     assert not first.exists()
     assert foreign.exists()
     assert DIRECTORY_VARIABLE not in os.environ
@@ -191,6 +172,7 @@ def test_without_a_place_to_write_the_launcher_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    monkeypatch.setenv(DIRECTORY_VARIABLE, "/of/somebody/else")
     with shared_directory():
         assert DIRECTORY_VARIABLE not in os.environ
     assert "one worker at a time" in caplog.text

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_site.supervisor import Supervisor
+from proxy_site.supervisor import NUMBER_VARIABLE, Supervisor
 from tests.api.conftest import upstream_settings
 from tests.api.http import request
 from tests.fake_upstream import FakeUpstream
@@ -99,7 +99,12 @@ _REPORTING = "import socket,sys,time; s=socket.socket(fileno=int(sys.argv[2])); 
 
 
 def _supervise(
-    then: str, started: list[float], *, patience: float = 1.0, silent_ticks: int = 60
+    then: str,
+    started: list[float],
+    *,
+    patience: float = 1.0,
+    silent_ticks: int = 60,
+    on_end: Callable[[int], None] | None = None,
 ) -> Supervisor:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -108,7 +113,14 @@ def _supervise(
         started.append(time.monotonic())
         return [sys.executable, "-S", "-c", _REPORTING.format(then=then), str(listener_file), str(link_file)]
 
-    return Supervisor(listener, workers=1, patience=patience, command=command, silent_ticks=silent_ticks)
+    return Supervisor(
+        listener,
+        workers=1,
+        patience=patience,
+        command=command,
+        silent_ticks=silent_ticks,
+        on_end=on_end,
+    )
 
 
 def _signal_when(is_so: Callable[[], bool], sent: signal.Signals) -> threading.Thread:
@@ -131,6 +143,18 @@ def test_a_worker_that_keeps_dying_young_is_started_ever_more_slowly() -> None:
     # The first comes back at once; then 1 s, then 2 s, beside the time that it lives.
     assert gaps[1] >= 1.0
     assert gaps[2] >= 2.0
+
+
+def test_a_worker_s_number_is_free_again_when_its_end_was_told(tmp_path: Path) -> None:
+    told: list[int] = []
+    started: list[float] = []
+    numbers = tmp_path / "numbers"
+    note = f"import os; open({str(numbers)!r}, 'a').write(os.environ[{NUMBER_VARIABLE!r}] + ' '); sys.exit(7)"
+    waiting = _signal_when(lambda: len(started) >= 3, signal.SIGTERM)
+    assert _supervise(note, started, on_end=told.append).run() == 0
+    waiting.join()
+    assert told == [1] * len(started)
+    assert set(numbers.read_text().split()) == {"1"}
 
 
 def test_a_worker_that_hangs_is_replaced() -> None:

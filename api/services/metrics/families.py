@@ -1,10 +1,14 @@
-"""Every metric there is: its name, its labels and what it means. docs/metrics.md lists the same."""
+"""Every metric there is: its name, its labels and what it means. docs/metrics.md lists the same.
+
+Nothing here counts: registry.py makes prometheus-client's objects of it where it is used,
+so that the launcher of several workers has none.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class Kind(StrEnum):
@@ -13,12 +17,8 @@ class Kind(StrEnum):
     HISTOGRAM = "histogram"
 
 
-class Merging(StrEnum):
-    """What the gauges of several workers are together."""
-
-    SUM = "sum"
-    LOWEST = "lowest"
-    HIGHEST = "highest"
+Merging = Literal["livesum", "livemin", "livemax"]
+"""What the gauges of several living workers are together, in prometheus-client's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,7 @@ class Family:
     help: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
-    merging: Merging = Merging.SUM
-
-    @property
-    def cells(self) -> int:
-        """Numbers kept per series: of a histogram one for each bucket, and the sum."""
-        return len(self.bounds) + 2 if self.kind is Kind.HISTOGRAM else 1
+    merging: Merging = "livesum"
 
 
 # Seconds: from a cached word to a long chain of thought.
@@ -48,7 +43,7 @@ def _counter(name: str, help: str, *labels: str) -> Family:
     return Family(name, Kind.COUNTER, help, labels)
 
 
-def _gauge(name: str, help: str, *labels: str, merging: Merging = Merging.SUM) -> Family:
+def _gauge(name: str, help: str, *labels: str, merging: Merging = "livesum") -> Family:
     return Family(name, Kind.GAUGE, help, labels, merging=merging)
 
 
@@ -134,7 +129,7 @@ COOLDOWNS_OPEN: Final = _gauge(
     "Keys of a deployment that rest after trouble.",
     "provider",
     "upstream",
-    merging=Merging.HIGHEST,
+    merging="livemax",
 )
 COOLDOWNS: Final = _counter(
     "patchbay_cooldowns_total", "Rests that began, longer ones after a failed probe included.", "reason"
@@ -142,17 +137,17 @@ COOLDOWNS: Final = _counter(
 CONFIG_VERSION: Final = _gauge(
     "patchbay_config_version",
     "Version of the configuration in force; of several workers, the oldest.",
-    merging=Merging.LOWEST,
+    merging="livemin",
 )
 CONFIG_LOADED: Final = _gauge(
     "patchbay_config_loaded_timestamp_seconds",
     "When the configuration in force was read, in Unix time.",
-    merging=Merging.LOWEST,
+    merging="livemin",
 )
 CONFIG_CHECKED: Final = _gauge(
     "patchbay_config_checked_timestamp_seconds",
     "When the database last said whether there is a newer one, in Unix time.",
-    merging=Merging.LOWEST,
+    merging="livemin",
 )
 WORKERS: Final = _gauge("patchbay_workers", "Worker processes that run.")
 CPU_SECONDS: Final = _counter(
@@ -162,9 +157,7 @@ MEMORY: Final = _gauge("patchbay_process_resident_memory_bytes", "Resident memor
 LOG_LINES_LOST: Final = _counter(
     "patchbay_log_lines_lost_total", "Log lines that could not be written: a full disk, a reader that died."
 )
-BUILD: Final = _gauge(
-    "patchbay_build_info", "1, with the version that runs.", "version", merging=Merging.HIGHEST
-)
+BUILD: Final = _gauge("patchbay_build_info", "1, with the version that runs.", "version", merging="livemax")
 
 FAMILIES: Final = (
     REQUESTS,
@@ -195,5 +188,3 @@ FAMILIES: Final = (
     LOG_LINES_LOST,
     BUILD,
 )
-
-BY_NAME: Final = {family.name: family for family in FAMILIES}

@@ -1,4 +1,4 @@
-"""What a request that is over counts as. A few microseconds, whatever it was.
+"""What a request that is over counts as. The objects that count are looked up once for each name.
 
 Labels are names that an operator gave, never a client's words, and at most so many of
 them have figures of their own: further ones count together as `(other)`.
@@ -9,8 +9,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from prometheus_client import Counter, Histogram
+
 from api.services.metrics import families
-from api.services.metrics.series import Registry, Series
+from api.services.metrics.registry import Registry
 from api.services.translation.failures import FailureKind
 from api.services.translation.usage import Usage
 
@@ -46,23 +48,23 @@ class _ModelSeries:
     )
 
     def __init__(self, registry: Registry, model: str, stream: str) -> None:
-        self.seconds = registry.series(families.REQUEST_SECONDS, model, stream)
-        self.statuses: dict[int, Series] = {}
-        self.input_tokens = registry.series(families.INPUT_TOKENS, model)
-        self.output_tokens = registry.series(families.OUTPUT_TOKENS, model)
+        self.seconds = registry.histogram(families.REQUEST_SECONDS, model, stream)
+        self.statuses: dict[int, Counter] = {}
+        self.input_tokens = registry.counter(families.INPUT_TOKENS, model)
+        self.output_tokens = registry.counter(families.OUTPUT_TOKENS, model)
         # The rest is made when it is first needed.
-        self.first_output: Series | None = None
-        self.cache_read_tokens: Series | None = None
-        self.cache_write_tokens: Series | None = None
-        self.reasoning_tokens: Series | None = None
+        self.first_output: Histogram | None = None
+        self.cache_read_tokens: Counter | None = None
+        self.cache_write_tokens: Counter | None = None
+        self.reasoning_tokens: Counter | None = None
 
 
 class _DeploymentSeries:
     __slots__ = ("outcomes", "seconds")
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, Series] = {}
-        self.seconds: Series | None = None
+        self.outcomes: dict[str, Counter] = {}
+        self.seconds: Histogram | None = None
 
 
 class RequestCounts:
@@ -75,11 +77,11 @@ class RequestCounts:
         self._model_names: set[str] = set()
         self._deployments: dict[str, _DeploymentSeries] = {}
         self._overhead = {
-            is_stream: registry.series(families.OVERHEAD_SECONDS, _stream_label(is_stream))
+            is_stream: registry.histogram(families.OVERHEAD_SECONDS, _stream_label(is_stream))
             for is_stream in (False, True)
         }
-        self._retries = {way: registry.series(families.RETRIES, way.value) for way in Way}
-        self._failures: dict[str, Series] = {}
+        self._retries = {way: registry.counter(families.RETRIES, way.value) for way in Way}
+        self._failures: dict[str, Counter] = {}
 
     def count_request(
         self,
@@ -94,50 +96,50 @@ class RequestCounts:
         """`first_output` is in seconds from the request's beginning, as `seconds` are."""
         if model is None:
             labels = (UNKNOWN, str(status), _stream_label(is_stream))
-            self._registry.series(families.REQUESTS, *labels).add()
+            self._registry.counter(families.REQUESTS, *labels).inc()
             return
         series = self._models.get((model, is_stream)) or self._add_model(model, is_stream)
-        (series.statuses.get(status) or self._add_status(series, model, is_stream, status)).add()
+        (series.statuses.get(status) or self._add_status(series, model, is_stream, status)).inc()
         series.seconds.observe(seconds)
         self._overhead[is_stream].observe(overhead)
         if first_output is not None and is_stream:
             if series.first_output is None:
-                series.first_output = self._registry.series(
+                series.first_output = self._registry.histogram(
                     families.FIRST_OUTPUT_SECONDS, self._told_apart(model)
                 )
             series.first_output.observe(first_output)
         if usage is not None:
-            series.input_tokens.add(usage.input_tokens)
-            series.output_tokens.add(usage.output_tokens)
+            series.input_tokens.inc(usage.input_tokens)
+            series.output_tokens.inc(usage.output_tokens)
             if usage.cache_read_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
                 self._count_parts(series, self._told_apart(model), usage)
 
     def count_failure(self, kind: FailureKind, model: str | None = None) -> None:
         series = self._failures.get(kind)
         if series is None:
-            series = self._failures[kind] = self._registry.series(families.FAILURES, kind.value)
-        series.add()
+            series = self._failures[kind] = self._registry.counter(families.FAILURES, kind.value)
+        series.inc()
         if kind in _LIMITS and model is not None:
-            self._registry.series(families.LIMIT_REFUSALS, self._told_apart(model)).add()
+            self._registry.counter(families.LIMIT_REFUSALS, self._told_apart(model)).inc()
 
     def count_attempt(self, deployment: str, outcome: str, seconds: float) -> None:
         """`deployment` is the provider's name, a slash and the upstream id."""
         series = self._deployments.get(deployment) or self._add_deployment(deployment)
         counter = series.outcomes.get(outcome)
         if counter is None:
-            counter = series.outcomes[outcome] = self._registry.series(
+            counter = series.outcomes[outcome] = self._registry.counter(
                 families.ATTEMPTS, *self._deployment_labels(deployment), outcome
             )
-        counter.add()
+        counter.inc()
         if outcome == ANSWERED:
             if series.seconds is None:
-                series.seconds = self._registry.series(
+                series.seconds = self._registry.histogram(
                     families.ATTEMPT_SECONDS, *self._deployment_labels(deployment)
                 )
             series.seconds.observe(seconds)
 
     def count_retry(self, way: Way) -> None:
-        self._retries[way].add()
+        self._retries[way].inc()
 
     # What is met for the first time.
 
@@ -154,8 +156,8 @@ class RequestCounts:
             self._models[label, is_stream] = found
         return found
 
-    def _add_status(self, series: _ModelSeries, name: str, is_stream: bool, status: int) -> Series:
-        added = self._registry.series(
+    def _add_status(self, series: _ModelSeries, name: str, is_stream: bool, status: int) -> Counter:
+        added = self._registry.counter(
             families.REQUESTS, self._told_apart(name), str(status), _stream_label(is_stream)
         )
         series.statuses[status] = added
@@ -164,16 +166,16 @@ class RequestCounts:
     def _count_parts(self, series: _ModelSeries, label: str, usage: Usage) -> None:
         if usage.cache_read_tokens:
             if series.cache_read_tokens is None:
-                series.cache_read_tokens = self._registry.series(families.CACHE_READ_TOKENS, label)
-            series.cache_read_tokens.add(usage.cache_read_tokens)
+                series.cache_read_tokens = self._registry.counter(families.CACHE_READ_TOKENS, label)
+            series.cache_read_tokens.inc(usage.cache_read_tokens)
         if usage.cache_write_tokens:
             if series.cache_write_tokens is None:
-                series.cache_write_tokens = self._registry.series(families.CACHE_WRITE_TOKENS, label)
-            series.cache_write_tokens.add(usage.cache_write_tokens)
+                series.cache_write_tokens = self._registry.counter(families.CACHE_WRITE_TOKENS, label)
+            series.cache_write_tokens.inc(usage.cache_write_tokens)
         if usage.reasoning_tokens:
             if series.reasoning_tokens is None:
-                series.reasoning_tokens = self._registry.series(families.REASONING_TOKENS, label)
-            series.reasoning_tokens.add(usage.reasoning_tokens)
+                series.reasoning_tokens = self._registry.counter(families.REASONING_TOKENS, label)
+            series.reasoning_tokens.inc(usage.reasoning_tokens)
 
     def _add_deployment(self, deployment: str) -> _DeploymentSeries:
         if len(self._deployments) >= self._names_at_most:

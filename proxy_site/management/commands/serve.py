@@ -138,8 +138,9 @@ class Command(BaseCommand):
                 listener,
                 workers=settings.WEB_CONCURRENCY,
                 patience=settings.DRAIN_DELAY + settings.SHUTDOWN_GRACE,
+                on_end=metrics.forget_states,
             )
-            with metrics.shared_directory():
+            with metrics.shared_directory() if settings.METRICS else contextlib.nullcontext():
                 is_served = supervisor.run() == 0
         else:
             raise_file_limit()
