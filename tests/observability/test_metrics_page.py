@@ -188,7 +188,7 @@ def test_a_worker_that_nobody_asks_tells_of_itself_too(two_workers: LiveServer) 
 
     def tells_of_both() -> bool:
         connection.request("GET", "/metrics")
-        return "\npatchbay_workers 2\n" in connection.getresponse().read().decode()
+        return "\npatchbay_workers 2.0\n" in connection.getresponse().read().decode()
 
     wait_until(tells_of_both)
     connection.close()
