@@ -132,7 +132,7 @@ async def worker_killed() -> EventResult:
             await asyncio.sleep(0.05)
         seconds = time.monotonic() - killed
         await load.until(sent=60)
-        return f"a new worker after {seconds:.1f} s"
+        return f"a new process after {seconds:.1f} s"
 
     return await _under_load(
         "worker killed (-9)",

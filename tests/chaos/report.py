@@ -31,14 +31,15 @@ def render(
 ) -> str:
     """The whole text between the marks."""
     total = merged([*(r.tally for r in results), *(c[1] for c in cuts), *(e.tally for e in events)])
-    lost = sum(event.lost for event in events)
     return "\n".join(
         [
             BEGIN,
             f"Run on {day}: **{total.sent:,} requests, {total.outcomes[Outcome.WRONG]} wrong outcomes**, "
             f"{total.outcomes[Outcome.ANSWERED]:,} answered, {total.outcomes[Outcome.FAILED]:,} with an HTTP error, "
-            f"{total.outcomes[Outcome.BROKEN_OFF]:,} streams ended by an error event, {lost} cut or not taken (see "
-            f"“worker killed” and “SIGTERM”); {tracebacks} tracebacks in the logs.",
+            f"{total.outcomes[Outcome.BROKEN_OFF]:,} streams ended by an error event, "
+            f"{total.outcomes[Outcome.CUT]} cut (by the worker that was killed), "
+            f"{total.outcomes[Outcome.NOT_TAKEN]} not taken (by a proxy that had stopped); "
+            f"{tracebacks} tracebacks in the logs.",
             "",
             "### Upstreams that fail",
             "",
