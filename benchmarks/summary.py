@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import statistics
 import subprocess
-import sys
 import timeit
 from collections.abc import Iterable, Sequence
 from importlib import metadata
@@ -64,7 +63,6 @@ def flatten(found: dict[str, Any]) -> dict[str, float]:
 def versions() -> dict[str, str]:
     found = {
         "python": platform.python_version(),
-        "executable": sys.executable,
         "turn_ns": f"{_turn_ns():.0f}",
     }
     found |= {name: metadata.version(name) for name in _DISTRIBUTIONS}
@@ -80,7 +78,7 @@ def versions() -> dict[str, str]:
 
 
 def _turn_ns() -> float:
-    """How long one turn of a plain loop takes: builds of one version differ by two, and do not say why."""
+    """How long one turn of a plain loop takes: builds of one version differ, and do not say why."""
     turns = 200_000
     return (
         min(timeit.repeat("sum(x & 3 for x in numbers)", f"numbers = range({turns})", number=1)) * 1e9 / turns
