@@ -36,10 +36,6 @@ def is_draining() -> bool:
     return _phase is not Phase.SERVING
 
 
-def is_ending() -> bool:
-    return _phase is Phase.ENDING
-
-
 def claim_cancellation() -> Failure | None:
     """What to tell the client of a task that was cancelled because the process ends.
 
