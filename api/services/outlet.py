@@ -16,6 +16,7 @@ from api.services.providers.kinds import AuthStyle, ProviderKind
 from api.services.translation.capabilities import Capabilities, find_capabilities, override
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.quirks import Quirks, override_quirks
+from api.services.wire import SharedHeaders
 from routing.domain.table import DeploymentRow, ProviderRow, Secret
 
 _SHORTEST_SECRET: Final = 6
@@ -38,8 +39,8 @@ class Outlet:
     key: str | None = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
     _read_of_client: frozenset[str]
-    _headers: Mapping[str, str] = field(repr=False)
-    _stream_headers: Mapping[str, str] = field(repr=False)
+    _headers: SharedHeaders = field(repr=False)
+    _stream_headers: SharedHeaders = field(repr=False)
 
     def headers(
         self, client: Mapping[str, str], *, betas: tuple[str, ...], is_stream: bool
@@ -85,8 +86,8 @@ def _make_outlet(deployment: DeploymentRow, key: str | None) -> Outlet:
         key=key,
         secrets=_secrets(provider, key),
         _read_of_client=names | {BETA_HEADER} if kind.auth is AuthStyle.X_API_KEY else names,
-        _headers=_request_headers(kind, key, provider, is_stream=False),
-        _stream_headers=_request_headers(kind, key, provider, is_stream=True),
+        _headers=SharedHeaders(_request_headers(kind, key, provider, is_stream=False)),
+        _stream_headers=SharedHeaders(_request_headers(kind, key, provider, is_stream=True)),
     )
 
 

@@ -7,6 +7,19 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 
+class SharedHeaders(dict[str, str]):
+    """The headers of many requests. Nobody changes them, so a transport may keep what it makes of them.
+
+    `kept`: for whom, and what.
+    """
+
+    __slots__ = ("kept",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self.kept: tuple[object, bytes] | None = None
+
+
 # Not frozen: one is made for each request, and freezing triples what that costs.
 @dataclass(slots=True)
 class WireRequest:

@@ -12,7 +12,7 @@ import pytest
 from api.services.pool.proxies import Proxy
 from api.services.pool.targets import encode_head, parse_target
 from api.services.translation.failures import Failure, FailureKind
-from api.services.wire import Timeouts, Transport, WireRequest
+from api.services.wire import SharedHeaders, Timeouts, Transport, WireRequest
 from tests.transport.conftest import POOL_ONLY, TIMEOUTS, fetch, post
 from tests.transport.raw_server import Peer, RawServer, Received, keep_answering, reply
 from tests.transport.sockets import settle, sockets
@@ -324,6 +324,25 @@ def head_of(url: str, headers: dict[str, str] | None = None) -> str:
 def test_what_a_url_becomes(url: str, line: str, host: str) -> None:
     lines = head_of(url).split("\r\n")
     assert lines == [line, f"host: {host}", "accept-encoding: identity", "content-length: 5", "", ""]
+
+
+def test_shared_headers_go_to_each_target_as_its_own() -> None:
+    """What is kept of them for one target must not open a request to another."""
+    headers = SharedHeaders({"x-a": "b", "Host": "evil.test"})
+    here, there = parse_target("http://here.test/"), parse_target("http://me:pw@there.test/v1")
+    for target in (here, there, here, here):
+        for length in (5, 0, 5):
+            assert encode_head(target, headers, length) == encode_head(target, dict(headers), length)
+    assert encode_head(here, headers, 0, "GET") == encode_head(here, dict(headers), 0, "GET")
+    assert encode_head(here, headers, 5).startswith(b"POST / ")
+
+
+def test_shared_headers_are_checked_each_time_until_they_pass() -> None:
+    target = parse_target("http://here.test/")
+    headers = SharedHeaders({"x-a": "b\r\nx-evil: 1"})
+    for _ in range(2):
+        with pytest.raises(Failure, match="characters that no header may have"):
+            encode_head(target, headers, 5)
 
 
 def test_framing_is_the_connections_own_affair() -> None:

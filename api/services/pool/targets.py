@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from api.services.pool.proxies import Proxy, basic_authorization, parse_proxy, proxy_from_environment
+from api.services.wire import SharedHeaders
 from api.services.wire_failures import Trouble
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -110,15 +111,29 @@ def encode_head(target: Target, headers: Mapping[str, str], length: int, method:
     Raises:
         Failure: a header's name or value would break out of its line.
     """
+    if type(headers) is not SharedHeaders or method != "POST":
+        opening = _encode_opening(target, headers, method)
+    else:
+        kept = headers.kept
+        if kept is None or kept[0] is not target:
+            kept = headers.kept = target, _encode_opening(target, headers, method)
+        opening = kept[1]
+    if not length and method != "POST":
+        return opening + b"\r\n"
+    return opening + b"content-length: %d\r\n\r\n" % length
+
+
+def _encode_opening(target: Target, headers: Mapping[str, str], method: str) -> bytes:
+    """All of the head but the body's length."""
     _check_values(headers)
-    lines = [target.opening if method == "POST" else method + target.opening.removeprefix("POST")]
+    lines = [method + target.opening.removeprefix("POST")]
     for name, value in headers.items():
         prefix = _line_prefix(name)
         if prefix:
             lines.append(prefix + value)
     if target.authorization and not any(name.lower() == "authorization" for name in headers):
         lines.append(f"\r\nauthorization: {target.authorization}")
-    lines.append(f"\r\ncontent-length: {length}\r\n\r\n" if length or method == "POST" else "\r\n\r\n")
+    lines.append("\r\n")
     return "".join(lines).encode()
 
 
