@@ -18,12 +18,12 @@ from api.services.exchange import (
     Exchange,
     Inbound,
     Options,
-    ReadReply,
     open_exchange,
 )
 from api.services.providers.catalog import KINDS
 from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record
 from api.services.reply_stream import ReplyStream
+from api.services.translation.dialects.openai_chat.replies import ReadReply
 from api.services.translation.failures import Failure, FailureKind
 from api.services.wire import Timeouts, WireResponse
 from routing.domain.table import DeploymentRow, ModelRow, ProviderRow

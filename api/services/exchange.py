@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from api.services.outlet import Outlet, find_outlet
 from api.services.providers.kinds import Dialect
-from api.services.translation.conversation import ChatRequest, FinishReason, JsonObject, Reply
+from api.services.translation.conversation import ChatRequest, JsonObject, Reply
 from api.services.translation.dialects.anthropic_messages import amendments
 from api.services.translation.dialects.anthropic_messages import failures as anthropic_failures
 from api.services.translation.dialects.anthropic_messages import replies as anthropic_replies
@@ -29,7 +29,6 @@ from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.ignored import refusal
 from api.services.translation.json_text import dump_json, load_json
 from api.services.translation.streams import StreamTranslator, TranslatedStream
-from api.services.translation.usage import Usage
 from api.services.wire import WireRequest
 from routing.domain.table import DeploymentRow, ModelRow
 
@@ -70,14 +69,6 @@ MAX_CONTINUATIONS: Final = 5
 """How often a turn that an upstream pauses (for its own tools) is continued for the client."""
 
 
-# Not frozen, like all that is made for each request: freezing triples what that costs.
-@dataclass(slots=True)
-class ReadReply:
-    body: bytes
-    usage: Usage | None
-    finish: FinishReason | None
-
-
 class Exchange(Protocol):
     @property
     def wire(self) -> WireRequest: ...
@@ -92,7 +83,7 @@ class Exchange(Protocol):
         """What no text of this upstream may quote to a client."""
         ...
 
-    def read_reply(self, body: bytes) -> ReadReply: ...
+    def read_reply(self, body: bytes) -> openai_replies.ReadReply: ...
 
     def continue_after(self, body: bytes) -> Exchange | None:
         """What to send next, where the upstream paused its turn; None where the reply is whole."""
@@ -139,11 +130,10 @@ class _Relay:
     secrets: tuple[str, ...] = field(repr=False)
     client_asked_usage: bool
 
-    def read_reply(self, body: bytes) -> ReadReply:
-        reply = openai_replies.relay_reply(
+    def read_reply(self, body: bytes) -> openai_replies.ReadReply:
+        return openai_replies.relay_reply(
             body, model=self.model, upstream_id=self.upstream_id, secrets=self.secrets
         )
-        return ReadReply(reply.body, reply.usage, reply.finish)
 
     def continue_after(self, body: bytes) -> None:
         return None
@@ -179,12 +169,12 @@ def _open_relay(inbound: Inbound, outlet: Outlet) -> Exchange:
     if relayed.ignored and (deployment.is_strict or inbound.is_strict):
         raise refusal(relayed.ignored[0])
     return _Relay(
-        wire=_wire(outlet, inbound, relayed.body, betas=()),
-        ignored=relayed.ignored,
-        model=inbound.body["model"],
-        upstream_id=deployment.upstream_id,
-        secrets=outlet.secrets,
-        client_asked_usage=relayed.client_asked_usage,
+        _wire(outlet, inbound, relayed.body),
+        relayed.ignored,
+        inbound.body["model"],
+        deployment.upstream_id,
+        outlet.secrets,
+        relayed.client_asked_usage,
     )
 
 
@@ -201,10 +191,10 @@ class _Translation:
     secrets: tuple[str, ...] = field(repr=False)
     earlier: Reply | None = None
 
-    def read_reply(self, body: bytes) -> ReadReply:
+    def read_reply(self, body: bytes) -> openai_replies.ReadReply:
         reply = self._joined(_object(body))
         encoded = dump_json(openai_replies.encode_reply(reply, self.context))
-        return ReadReply(encoded, reply.usage, reply.finish)
+        return openai_replies.ReadReply(encoded, reply.usage, reply.finish)
 
     def continue_after(self, body: bytes) -> Exchange | None:
         if b'"pause_turn"' not in body:
@@ -280,12 +270,12 @@ def _open_translation(inbound: Inbound, model: ModelRow, outlet: Outlet, options
     )
 
 
-def _wire(outlet: Outlet, inbound: Inbound, body: JsonObject, *, betas: tuple[str, ...]) -> WireRequest:
+def _wire(outlet: Outlet, inbound: Inbound, body: JsonObject, *, betas: tuple[str, ...] = ()) -> WireRequest:
     return WireRequest(
-        url=outlet.url,
-        headers=outlet.headers(inbound.headers, betas=betas, is_stream=body.get("stream") is True),
-        body=dump_json(body),
-        allows_private=outlet.deployment.provider.allows_private_network,
+        outlet.url,
+        outlet.headers(inbound.headers, betas=betas, is_stream=body.get("stream") is True),
+        dump_json(body),
+        outlet.deployment.provider.allows_private_network,
     )
 
 

@@ -9,17 +9,21 @@ import pytest
 
 from api.services.translation.dialects.openai_chat.requests import check_relay, relay_request
 from api.services.translation.failures import Failure
+from api.services.translation.ignored import Ignored
 from api.services.translation.quirks import (
     NO_QUIRKS,
     DeveloperRole,
     InvalidQuirk,
     Quirks,
     TokenParam,
+    apply_quirks,
     check_quirks,
     override_quirks,
 )
 
 USER = {"role": "user", "content": "q"}
+MARK = {"cache_control": {"type": "ephemeral"}}
+STRIPPING = Quirks(strips_extensions=True)
 
 
 def relay(body: dict[str, Any], quirks: Quirks = NO_QUIRKS, *, wants_usage: bool = True) -> Any:
@@ -33,6 +37,28 @@ def relay(body: dict[str, Any], quirks: Quirks = NO_QUIRKS, *, wants_usage: bool
 
 def rest(relayed: Any) -> dict[str, Any]:
     return {key: value for key, value in relayed.body.items() if key not in ("model", "messages")}
+
+
+ALONE: dict[str, tuple[Quirks, dict[str, Any]]] = {
+    "body": (STRIPPING, {"thinking": {"type": "disabled"}}),
+    "message": (STRIPPING, {"messages": [USER, {**USER, "reasoning_content": "so"}]}),
+    "part": (STRIPPING, {"messages": [USER, {"role": "user", "content": [{"type": "text", **MARK}]}]}),
+    "tool": (STRIPPING, {"tools": [{"type": "function", "function": {"name": "f"}, **MARK}]}),
+    "function": (STRIPPING, {"tools": [{"type": "function", "function": {"name": "f", **MARK}}]}),
+    "options": (Quirks(sends_stream_options=False), {"stream_options": {}}),
+    "limit": (Quirks(token_param=TokenParam.MAX_TOKENS), {"max_completion_tokens": 5}),
+    "role": (Quirks(developer_role=DeveloperRole.SYSTEM), {"messages": [{**USER, "role": "developer"}]}),
+}
+"""Bodies with a single thing that a quirk is about: a look for the others must not miss it."""
+
+
+@pytest.mark.parametrize("place", ALONE)
+def test_one_oddity_is_found_wherever_it_is(place: str) -> None:
+    quirks, fields = ALONE[place]
+    body = {"model": "m", "messages": [USER], **fields}
+    relayed = relay_request(body, upstream_id="m", quirks=quirks, wants_usage=True)
+    assert relayed.body == apply_quirks(body, quirks, Ignored())
+    assert relayed.body != body
 
 
 def test_a_plain_request_is_passed_on_as_it_is() -> None:

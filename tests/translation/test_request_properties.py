@@ -22,8 +22,9 @@ from api.services.translation.dialects.anthropic_messages.requests import (
 )
 from api.services.translation.dialects.openai_chat.requests import check_relay, decode_request, relay_request
 from api.services.translation.failures import Failure
+from api.services.translation.ignored import Ignored
 from api.services.translation.json_text import dump_json
-from api.services.translation.quirks import DeveloperRole, Quirks, TokenParam
+from api.services.translation.quirks import DeveloperRole, Quirks, TokenParam, apply_quirks, may_change
 from tests.anthropic_body import assert_valid_anthropic_body
 from tests.fake_upstream.anthropic_rules import check_request
 from tests.fake_upstream.recorded import RecordedRequest
@@ -140,6 +141,17 @@ def test_a_relay_copies_or_refuses(body: dict[str, Any], quirks: Quirks, wants_u
     renamed = {"max_tokens", "max_completion_tokens"}
     kept = [key for key in relayed.body if key in body and key not in renamed]
     assert kept == [key for key in body if key in relayed.body and key not in renamed]
+
+
+@slow
+@given(spoiled(), quirks)
+def test_the_quick_look_at_a_body_misses_no_quirk(body: dict[str, Any], quirks: Quirks) -> None:
+    ignored = Ignored()
+    changed = apply_quirks(body, quirks, ignored)
+    if not may_change(body, quirks):
+        assert changed == body
+        assert list(changed) == list(body)
+        assert not ignored.names()
 
 
 def test_two_processes_give_the_same_bytes() -> None:

@@ -80,6 +80,19 @@ _DEFAULTS: Final[Mapping[str, bool | TokenParam | DeveloperRole]] = {
 }
 
 
+def may_change(body: JsonObject, quirks: Quirks) -> bool:
+    """Whether `apply_quirks` has anything to look at. Not so for most bodies, and this is a quick look."""
+    if quirks is NO_QUIRKS:
+        return False
+    is_plain = (
+        (quirks.sends_stream_options or "stream_options" not in body)
+        and (quirks.token_param is TokenParam.AS_IS or _TOKEN_PARAMS.isdisjoint(body))
+        and quirks.developer_role is DeveloperRole.AS_IS
+        and not (quirks.strips_extensions and _may_hold_extensions(body))
+    )
+    return not is_plain
+
+
 def apply_quirks(body: JsonObject, quirks: Quirks, ignored: Ignored) -> JsonObject:
     """The body as this upstream wants it, keys in their order; what is taken out is noted in `ignored`."""
     if quirks is NO_QUIRKS:
@@ -137,10 +150,23 @@ _MESSAGE_EXTENSIONS: Final = frozenset({"thinking_blocks", "reasoning_content", 
 _PART_EXTENSIONS: Final = frozenset({"cache_control"})
 
 
+def _may_hold_extensions(body: JsonObject) -> bool:
+    """Tools, and messages of several parts, may hold some inside."""
+    if "tools" in body or not _BODY_EXTENSIONS.isdisjoint(body):
+        return True
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return False
+    for message in messages:
+        if type(message) is dict and not (
+            type(message.get("content")) is str and _MESSAGE_EXTENSIONS.isdisjoint(message)
+        ):
+            return True
+    return False
+
+
 def _strip_extensions(body: JsonObject, ignored: Ignored) -> JsonObject:
     def strip_message(message: JsonObject) -> JsonObject:
-        if type(message.get("content")) is str and _MESSAGE_EXTENSIONS.isdisjoint(message):
-            return message
         message = _without(message, _MESSAGE_EXTENSIONS, "messages.", ignored)
         parts = message.get("content")
         if not isinstance(parts, list):

@@ -43,7 +43,7 @@ def sum_usage(first: Usage | None, second: Usage | None) -> Usage | None:
 def read_count(value: Any) -> int:
     """A token count as an upstream wrote it. Null, negative and nonsense count as none."""
     if type(value) is int:
-        return max(value, 0)
+        return value if value > 0 else 0
     if type(value) is float and value.is_integer():
         return max(int(value), 0)
     return 0

@@ -50,7 +50,7 @@ class ReplyContext:
 
 # Not frozen: one is made for each request, and freezing triples what that costs.
 @dataclass(slots=True)
-class RelayedReply:
+class ReadReply:
     """A body for the client, and what was read from it in passing. No usage means: not counted."""
 
     body: bytes
@@ -82,7 +82,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> JsonObject:
     return body
 
 
-def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[str] = ()) -> RelayedReply:
+def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[str] = ()) -> ReadReply:
     """Pass a completion on. A 200 that is none, or that reports an error, is raised as a `Failure`."""
     wire = _look_into(body)
     if wire is None:
@@ -95,11 +95,16 @@ def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[
     upstream_model = wire.get("model")
     if "model" in wire and model not in (upstream_id, upstream_model):
         body = _rename(body, upstream_model, model)
-    return RelayedReply(
-        body=body,
-        usage=decode_usage(wire.get("usage")),
-        finish=next((decode_finish(c.get("finish_reason")) for c in choices if isinstance(c, dict)), None),
-        upstream_model=upstream_model if isinstance(upstream_model, str) else None,
+    finish = None
+    for choice in choices:
+        if isinstance(choice, dict):
+            finish = decode_finish(choice.get("finish_reason"))
+            break
+    return ReadReply(
+        body,
+        decode_usage(wire.get("usage")),
+        finish,
+        upstream_model if isinstance(upstream_model, str) else None,
     )
 
 

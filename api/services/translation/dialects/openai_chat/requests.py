@@ -39,7 +39,7 @@ from api.services.translation.dialects.openai_chat.parts import decode_ttl, read
 from api.services.translation.dialects.openai_chat.tools import decode_tool_use
 from api.services.translation.ignored import Ignored
 from api.services.translation.json_text import unreadable
-from api.services.translation.quirks import Quirks, apply_quirks
+from api.services.translation.quirks import Quirks, apply_quirks, may_change
 
 EXTENSIONS: Final = frozenset(
     {
@@ -142,7 +142,8 @@ def check_relay(body: Any) -> None:
     read_object(body, "stream_options")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that costs.
+@dataclass(slots=True)
 class Relayed:
     """A request as it goes upstream. `client_asked_usage`: the client wants the usage chunk of its stream."""
 
@@ -157,17 +158,17 @@ def relay_request(body: JsonObject, *, upstream_id: str, quirks: Quirks, wants_u
     Keys keep their order and unknown fields their values. `wants_usage`: a stream is
     made to report its usage, for our own accounting.
     """
-    ignored = Ignored()
-    relayed = dict(body)
-    if relayed["model"] != upstream_id:
-        relayed["model"] = upstream_id
-    options = body.get("stream_options")
-    client_asked_usage = isinstance(options, dict) and options.get("include_usage") is True
-    relayed = apply_quirks(relayed, quirks, ignored)
-    is_stream = body.get("stream") is True
-    if is_stream and wants_usage and quirks.sends_stream_options and not client_asked_usage:
-        relayed = {**relayed, "stream_options": {**(options or {}), "include_usage": True}}
-    return Relayed(relayed, ignored.names(), client_asked_usage and is_stream)
+    relayed = Relayed(body if body["model"] == upstream_id else {**body, "model": upstream_id})
+    if may_change(body, quirks):
+        ignored = Ignored()
+        relayed.body = apply_quirks(relayed.body, quirks, ignored)
+        relayed.ignored = ignored.names()
+    if body.get("stream") is True:
+        options = body.get("stream_options")
+        relayed.client_asked_usage = isinstance(options, dict) and options.get("include_usage") is True
+        if wants_usage and quirks.sends_stream_options and not relayed.client_asked_usage:
+            relayed.body = {**relayed.body, "stream_options": {**(options or {}), "include_usage": True}}
+    return relayed
 
 
 def _require_body(body: Any) -> JsonObject:

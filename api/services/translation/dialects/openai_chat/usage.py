@@ -12,14 +12,22 @@ def decode_usage(wire: Any) -> Usage | None:
     """None where the upstream counted nothing: many compatible servers do not."""
     if not isinstance(wire, dict) or not wire:
         return None
-    cache_read = _detail(wire, "prompt_tokens_details", "cached_tokens")
+    cache_read = cache_write = reasoning = 0
+    details = wire.get("prompt_tokens_details")
+    if isinstance(details, dict):
+        cache_read = read_count(details.get("cached_tokens"))
+        cache_write = read_count(details.get("cache_write_tokens"))
+    details = wire.get("completion_tokens_details")
+    if isinstance(details, dict):
+        reasoning = read_count(details.get("reasoning_tokens"))
+    if not cache_read and (hits := wire.get("prompt_cache_hit_tokens")) is not None:
+        cache_read = read_count(hits)  # DeepSeek's own name for it.
     return Usage(
-        input_tokens=read_count(wire.get("prompt_tokens")),
-        output_tokens=read_count(wire.get("completion_tokens")),
-        # DeepSeek's own name for it.
-        cache_read_tokens=cache_read or read_count(wire.get("prompt_cache_hit_tokens")),
-        cache_write_tokens=_detail(wire, "prompt_tokens_details", "cache_write_tokens"),
-        reasoning_tokens=_detail(wire, "completion_tokens_details", "reasoning_tokens"),
+        read_count(wire.get("prompt_tokens")),
+        read_count(wire.get("completion_tokens")),
+        cache_read,
+        cache_write,
+        reasoning,
     )
 
 
@@ -34,8 +42,3 @@ def encode_usage(usage: Usage) -> JsonObject:
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
-
-
-def _detail(wire: JsonObject, group: str, name: str) -> int:
-    details = wire.get(group)
-    return read_count(details.get(name)) if isinstance(details, dict) else 0
