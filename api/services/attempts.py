@@ -10,9 +10,9 @@ The order of the attempts is `course.py`'s.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from api.services.translation.failures import Failure, FailureKind
 from routing.domain.table import CredentialRow, DeploymentRow, FallbackReason
@@ -48,30 +48,68 @@ _PASSING: Final = frozenset(
 )
 
 
+CandidateKey: TypeAlias = tuple[int, str | None]
+"""A deployment's id and a credential's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """`credential` is None where the provider needs none, or has none."""
+    """`credential` is None where the provider needs none, or has none.
+
+    `key` tells candidates apart, across configurations and processes; `name` is for
+    people: provider and upstream id.
+    """
 
     deployment: DeploymentRow
     credential: CredentialRow | None
+    key: CandidateKey = field(init=False, compare=False)
+    name: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        deployment, credential = self.deployment, self.credential
+        key = (deployment.id, credential.id if credential is not None else None)
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "name", f"{deployment.provider.name}/{deployment.upstream_id}")
 
 
-def list_candidates(deployments: Sequence[DeploymentRow], turn: int) -> list[Candidate]:
+_MOST: Final = 4096
+# By deployment id: rows never change, and a new configuration brings new ones.
+_candidates: dict[int, tuple[Candidate, ...]] = {}
+
+
+def candidates_of(deployment: DeploymentRow) -> tuple[Candidate, ...]:
+    """One for each key of its provider; where it has none, one without. Worked out once for each row."""
+    known = _candidates.get(deployment.id)
+    if known is not None and known[0].deployment is deployment:
+        return known
+    if len(_candidates) >= _MOST:
+        _candidates.clear()
+    keys = deployment.provider.credentials or (None,)
+    found = _candidates[deployment.id] = tuple([Candidate(deployment, key) for key in keys])
+    return found
+
+
+def list_candidates(deployments: Sequence[DeploymentRow], turn: int) -> tuple[Candidate, ...]:
     """Every deployment with every key of its provider, in the order in which they are tried.
 
     `turn` shifts the keys, so that requests in a row start with different ones. A
     provider that lacks the key it needs is passed over, unless all do: then the first
     stays, and sending says what is missing.
     """
+    if len(deployments) == 1:
+        return _shifted(candidates_of(deployments[0]), turn)
     candidates: list[Candidate] = []
     for deployment in deployments:
-        keys = deployment.provider.credentials
-        if keys:
-            first = turn % len(keys)
-            candidates += [Candidate(deployment, key) for key in (*keys[first:], *keys[:first])]
-        elif not deployment.provider.requires_key:
-            candidates.append(Candidate(deployment, None))
-    return candidates or [Candidate(deployment, None) for deployment in deployments[:1]]
+        if deployment.provider.is_configured:
+            candidates += _shifted(candidates_of(deployment), turn)
+    return tuple(candidates or [candidates_of(deployment)[0] for deployment in deployments[:1]])
+
+
+def _shifted(candidates: tuple[Candidate, ...], turn: int) -> tuple[Candidate, ...]:
+    if len(candidates) == 1:
+        return candidates
+    first = turn % len(candidates)
+    return candidates[first:] + candidates[:first]
 
 
 def is_key_trouble(failure: Failure) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Final
 
@@ -47,13 +48,12 @@ def status_of(error: BaseException) -> int:
     return CLIENT_CLOSED_REQUEST if isinstance(error, asyncio.CancelledError | GeneratorExit) else 500
 
 
-async def try_candidate(
+def try_candidate(
     inbound: Inbound, model: ModelRow, candidate: Candidate, record: Record, deadline: float
-) -> bytes | ReplyStream:
+) -> Coroutine[None, None, bytes | ReplyStream]:
     """One candidate's answer: the whole reply, or an open stream. `deadline` is a `time.perf_counter()`."""
-    if record.is_stream:
-        return await open_stream(inbound, model, candidate, record, deadline)
-    return await fetch_reply(inbound, model, candidate, record, deadline)
+    ask = open_stream if record.is_stream else fetch_reply
+    return ask(inbound, model, candidate, record, deadline)
 
 
 async def fetch_reply(
@@ -62,7 +62,7 @@ async def fetch_reply(
     """The whole reply as the client's body."""
     deployment = candidate.deployment
     exchange = _open(inbound, model, candidate, record)
-    attempt = record.begin_attempt(_name(deployment), candidate)
+    attempt = record.begin_attempt(candidate.name, candidate)
     timeouts = upstream.timeouts_of(deployment)
     try:
         async with asyncio.timeout(min(timeouts.total, deadline - attempt.started)):
@@ -116,7 +116,7 @@ async def open_stream(
     """
     deployment = candidate.deployment
     exchange = _open(inbound, model, candidate, record)
-    attempt = record.begin_attempt(_name(deployment), candidate)
+    attempt = record.begin_attempt(candidate.name, candidate)
     own = timeouts = upstream.timeouts_of(deployment)
     left = deadline - attempt.started
     bound = None
@@ -241,7 +241,3 @@ def _without_key(provider: ProviderRow) -> Failure:
         f"The provider `{provider.name}` has no API key yet. The operator can {remedy}"
         f"add a provider key in the admin (/admin/routing/provider/).",
     )
-
-
-def _name(deployment: DeploymentRow) -> str:
-    return f"{deployment.provider.name}/{deployment.upstream_id}"

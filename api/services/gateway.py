@@ -43,7 +43,7 @@ class Call:
         self.record.trace_context = tracing.read_context(self.headers)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """Either a whole `body` or `frames`, which the caller must close."""
 
@@ -78,7 +78,8 @@ async def serve(call: Call) -> Answer:
         places.check_room()
         # Limits first: a key that is over its own waits in nobody's way.
         record.lease = await _acquire(call.key, model)
-        await places.enter()
+        if not places.try_enter():
+            await places.enter()
         record.place = places
         answer = await _answer(inbound, table, model, record)
         if answer.frames is None:

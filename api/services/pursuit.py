@@ -43,7 +43,7 @@ _rng = random.Random()
 _turn = itertools.count()
 
 
-def plan(model: ModelRow) -> list[Candidate]:
+def plan(model: ModelRow) -> tuple[Candidate, ...]:
     """The candidates of `model` in the order in which they are tried. Keys take turns."""
     measured = cooldowns.current().latencies() if model.balancing is Balancing.LATENCY else None
     return list_candidates(order_candidates(model, _rng, measured), next(_turn))

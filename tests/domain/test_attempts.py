@@ -42,7 +42,7 @@ def test_candidates_are_every_key_once_in_the_order_of_the_deployments(
     candidates = list_candidates(rows, turn)
     usable = [row for row in rows if row.provider.credentials]
     if not usable:
-        assert candidates == [Candidate(rows[0], None)]
+        assert candidates == (Candidate(rows[0], None),)
         return
     assert list(dict.fromkeys(c.deployment for c in candidates)) == usable
     assert len(candidates) == sum(len(row.provider.credentials) for row in usable)
@@ -51,7 +51,17 @@ def test_candidates_are_every_key_once_in_the_order_of_the_deployments(
 
 def test_a_server_that_needs_no_key_is_a_candidate_without_one() -> None:
     row = deployment(1, 0, requires_key=False)
-    assert list_candidates([deployment(0, 0), row], 0) == [Candidate(row, None)]
+    assert list_candidates([deployment(0, 0), row], 0) == (Candidate(row, None),)
+
+
+def test_candidates_of_a_row_are_made_once_and_anew_for_another_row_of_the_same_id() -> None:
+    row = deployment(1, 2)
+    first = list_candidates([row], 0)
+    assert [c.key for c in first] == [(1, "key:1-0"), (1, "key:1-1")]
+    assert [id(c) for c in list_candidates([row], 1)] == [id(c) for c in reversed(first)]
+    changed = deployment(1, 3)
+    assert [c.key for c in list_candidates([changed], 0)] == [(1, f"key:1-{k}") for k in range(3)]
+    assert list_candidates([changed], 0)[0].deployment is changed
 
 
 @pytest.mark.parametrize("kind", list(FailureKind))

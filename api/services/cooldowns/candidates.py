@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from api.services.attempts import Candidate
+from api.services.attempts import Candidate, CandidateKey
 from api.services.cooldowns.circuit import Circuit, State
 from api.services.cooldowns.verdicts import Reason
 from routing.domain.table import DeploymentRow, RoutingTable
-
-Key = tuple[int, str | None]
-"""A deployment's id and a credential's."""
-
-
-def key_of(candidate: Candidate) -> Key:
-    credential = candidate.credential
-    return candidate.deployment.id, credential.id if credential is not None else None
 
 
 def find_rows(table: RoutingTable, asked: Container[int]) -> dict[int, DeploymentRow]:
@@ -68,7 +60,7 @@ class CandidateCircuit(Circuit):
         "used_at",
     )
 
-    def __init__(self, key: Key, names: Names, resets: int) -> None:
+    def __init__(self, key: CandidateKey, names: Names, resets: int) -> None:
         super().__init__()
         self.key = key
         self.names = names

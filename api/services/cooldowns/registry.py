@@ -16,16 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
-from api.services.attempts import Candidate
+from api.services.attempts import Candidate, CandidateKey
 from api.services.cooldowns.candidates import (
     Board,
     CandidateCircuit,
-    Key,
     Names,
     OpenCircuit,
     find_rows,
     has_key,
-    key_of,
     names_of,
 )
 from api.services.cooldowns.circuit import Rules
@@ -67,9 +65,9 @@ class Cooldowns:
         self.board: Board | None = None
         self._loop = loop
         self._rng = rng or Random()
-        self._circuits: dict[Key, CandidateCircuit] = {}
+        self._circuits: dict[CandidateKey, CandidateCircuit] = {}
         # Those that are not closed: nearly always none, and then nobody has to look further.
-        self._troubled: dict[Key, CandidateCircuit] = {}
+        self._troubled: dict[CandidateKey, CandidateCircuit] = {}
         self._latencies: dict[int, float] = {}
         self._next_sweep = clock() + _SWEEP_SECONDS
 
@@ -125,7 +123,7 @@ class Cooldowns:
         known = latencies.get(deployment.id)
         latencies[deployment.id] = seconds if known is None else known + (seconds - known) * _LATENCY_SHARE
         now = self.clock()
-        circuit = self._circuits.get(key_of(candidate)) or self._add(candidate)
+        circuit = self._circuits.get(candidate.key) or self._add(candidate)
         circuit.used_at = now
         if circuit.succeed(now, now - seconds if began is None else began):
             self._note_closed(circuit, "It answers again")
@@ -155,7 +153,7 @@ class Cooldowns:
         if not self.rules.after:
             return
         now = self.clock()
-        circuit = self._circuits.get(key_of(candidate)) or self._add(candidate)
+        circuit = self._circuits.get(candidate.key) or self._add(candidate)
         if is_check:
             circuit.kept_at = now
         else:
@@ -177,7 +175,7 @@ class Cooldowns:
 
     def abandon(self, candidate: Candidate, *, began: float | None = None) -> None:
         """The attempt ended without a verdict: the client hung up, or its deadline came first."""
-        circuit = self._troubled.get(key_of(candidate)) if self._troubled else None
+        circuit = self._troubled.get(candidate.key) if self._troubled else None
         if circuit is None or not circuit.abandon(self.clock() if began is None else began):
             return
         if self.board is not None:
@@ -225,12 +223,12 @@ class Cooldowns:
 
     # What others found: other processes, and health checks.
 
-    def find(self, key: Key) -> CandidateCircuit | None:
+    def find(self, key: CandidateKey) -> CandidateCircuit | None:
         return self._circuits.get(key)
 
     def adopt(
         self,
-        key: Key,
+        key: CandidateKey,
         names: Names,
         *,
         seconds: float,
@@ -267,11 +265,11 @@ class Cooldowns:
 
     def is_troubled(self, candidate: Candidate) -> bool:
         """Whether its circuit is not closed."""
-        return key_of(candidate) in self._troubled
+        return candidate.key in self._troubled
 
     def idle_seconds(self, candidate: Candidate) -> float:
         """Since a request last told of it; infinite where none did lately."""
-        circuit = self._circuits.get(key_of(candidate))
+        circuit = self._circuits.get(candidate.key)
         return math.inf if circuit is None else self.clock() - circuit.used_at
 
     def note_check(self, candidate: Candidate, *, is_key_good: bool) -> None:
@@ -279,7 +277,7 @@ class Cooldowns:
 
         Not where the upstream is there and said itself why it does not serve this key.
         """
-        circuit = self._troubled.get(key_of(candidate))
+        circuit = self._troubled.get(candidate.key)
         if circuit is None or circuit.reason in (Reason.RATE_LIMITED, Reason.QUOTA):
             return
         now = self.clock()
@@ -298,13 +296,12 @@ class Cooldowns:
         return [circuit.seen(now) for circuit in circuits[:most] if not circuit.is_closed]
 
     def _add(self, candidate: Candidate) -> CandidateCircuit:
-        key = key_of(candidate)
-        circuit = CandidateCircuit(key, names_of(candidate), candidate.deployment.cooldown_resets)
-        self._circuits[key] = circuit
+        circuit = CandidateCircuit(candidate.key, names_of(candidate), candidate.deployment.cooldown_resets)
+        self._circuits[candidate.key] = circuit
         return circuit
 
     def _find_troubled(self, candidate: Candidate) -> CandidateCircuit | None:
-        circuit = self._troubled.get(key_of(candidate))
+        circuit = self._troubled.get(candidate.key)
         if circuit is not None and candidate.deployment.cooldown_resets > circuit.resets:
             self._reset(circuit, candidate.deployment.cooldown_resets)
             return None

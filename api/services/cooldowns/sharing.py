@@ -24,7 +24,8 @@ from typing import Any, Final
 
 import orjson
 
-from api.services.cooldowns.candidates import CandidateCircuit, Key, Names
+from api.services.attempts import CandidateKey
+from api.services.cooldowns.candidates import CandidateCircuit, Names
 from api.services.cooldowns.circuit import PROBE_SECONDS
 from api.services.cooldowns.registry import UNUSED_SECONDS, Cooldowns
 from api.services.cooldowns.verdicts import Reason
@@ -53,9 +54,9 @@ class ValkeyBoard:
         self._client = open_client(url, connect_timeout=timeout)
         self._script = self._client.register_script(_SCRIPT)
         # Circuits to tell about; True where an earlier rest is to be cut short.
-        self._news: dict[Key, bool] = {}
+        self._news: dict[CandidateKey, bool] = {}
         # The episode of each circuit as Valkey last showed it.
-        self._shown: dict[Key, str] = {}
+        self._shown: dict[CandidateKey, str] = {}
         self._has_news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -94,7 +95,7 @@ class ValkeyBoard:
     def post_state(self, circuit: CandidateCircuit) -> None:
         self._post(circuit.key, False)
 
-    def _post(self, key: Key, is_shorter: bool) -> None:
+    def _post(self, key: CandidateKey, is_shorter: bool) -> None:
         self._news[key] = self._news.get(key, False) or is_shorter
         self._has_news.set()
 
@@ -146,7 +147,7 @@ class ValkeyBoard:
                     async with asyncio.timeout(self._interval):
                         await self._has_news.wait()
 
-    def _changes(self, news: dict[Key, bool]) -> list[Sequence[Any]]:
+    def _changes(self, news: dict[CandidateKey, bool]) -> list[Sequence[Any]]:
         now = self._cooldowns.clock()
         changes: list[Sequence[Any]] = []
         for key, is_shorter in news.items():
@@ -168,7 +169,7 @@ class ValkeyBoard:
         return changes
 
     async def _take_in(self, answer: list[tuple[str, int, str, int]]) -> None:
-        shown: dict[Key, str] = {}
+        shown: dict[CandidateKey, str] = {}
         for number, (text, left, value, probe) in enumerate(answer):
             if number % _CHUNK == _CHUNK - 1:
                 await asyncio.sleep(0)
@@ -213,7 +214,7 @@ class ValkeyBoard:
 class _Notice:
     """What Valkey holds of one circuit."""
 
-    key: Key
+    key: CandidateKey
     names: Names
     episode: str
     reason: Reason
@@ -257,5 +258,5 @@ def _read(text: str, value: str) -> _Notice | None:
         return None
 
 
-def _circuit_text(key: Key) -> str:
+def _circuit_text(key: CandidateKey) -> str:
     return f"{key[0]}|{key[1] or ''}"
