@@ -87,8 +87,8 @@ class Standing(NamedTuple):
         return max(0, self.limit - self.used)
 
 
-Headroom: TypeAlias = tuple[Measure, int, int, int]
-"""A measure, its limit here, how much of it is left, and the microseconds until nothing counts any more."""
+Headroom: TypeAlias = tuple[int, int, int]
+"""A limit as it holds here, how much of it is left, and the microseconds until nothing counts any more."""
 
 
 def share_of(limit: int, workers: int) -> int:
@@ -158,12 +158,17 @@ class Window:
 
 
 class _Counters:
-    __slots__ = ("in_flight", "requests", "tokens")
+    """What one scope used lately. `is_forgotten`: it was idle, and the book has let go of it."""
+
+    __slots__ = ("in_flight", "is_forgotten", "requests", "share", "tokens", "whole")
 
     def __init__(self) -> None:
         self.requests = Window()
         self.tokens = Window()
         self.in_flight = 0
+        self.is_forgotten = False
+        self.whole: Limit | None = None
+        self.share: Limit | None = None
 
     def forget(self, now: int) -> None:
         if self.requests.due <= now:
@@ -174,6 +179,24 @@ class _Counters:
     def is_idle(self, now: int) -> bool:
         self.forget(now)
         return not self.in_flight and self.requests.due == self.tokens.due == _NEVER
+
+    def share_of(self, limit: Limit, workers: int) -> Limit:
+        """The scope's limit as it holds for one of so many workers, worked out when it is a new one."""
+        if self.share is None or self.whole is not limit:
+            self.whole = limit
+            self.share = Limit(
+                *(
+                    None if most is None else share_of(most, workers)
+                    for most in (limit.requests_per_minute, limit.tokens_per_minute, limit.max_concurrent)
+                )
+            )
+        return self.share
+
+
+Holding: TypeAlias = list[tuple[str, Limit, _Counters]]
+"""One request's place in its scopes: of each its name, the limit that admitted it, and where it counts."""
+
+_SWEPT: Final = 32
 
 
 class Book:
@@ -188,59 +211,81 @@ class Book:
         self._workers = workers
         self._is_alone = workers == 1
         self._counters: OrderedDict[str, _Counters] = OrderedDict()
+        self._until_sweep = _SWEPT
 
     def __len__(self) -> int:
         """How many scopes are remembered: those in use, and idle ones until their turn in the sweep."""
         return len(self._counters)
 
-    def reserve(self, scopes: Sequence[Scope], now: int) -> Standing | None:
+    def reserve(self, scopes: Sequence[Scope], now: int) -> Holding | Standing:
         """Take one request's place in every scope, or in none of them.
 
-        Returns None when it is taken, else the standing that refuses the longest. A
-        window of tokens is only asked whether anything is left: what the request uses is
+        Returns what is held when it is taken, else the standing that refuses the longest.
+        A window of tokens is only asked whether anything is left: what the request uses is
         known at its end, see `settle`.
         """
-        self._sweep(now)
-        refusals: list[Standing] | None = None
-        found: list[_Counters] = []
+        self._until_sweep -= 1
+        if not self._until_sweep:
+            self._sweep(now)
+        is_refused = False
+        holding: Holding = []
         for scope in scopes:
-            limit = scope.limit
-            counters = self._fresh(scope.name, now)
-            found.append(counters)
-            requests, tokens, slots = limit.requests_per_minute, limit.tokens_per_minute, limit.max_concurrent
+            name, limit = scope.name, scope.limit
+            counters = self._fresh(name, now)
             if not self._is_alone:
-                requests, tokens, slots = self._share(requests), self._share(tokens), self._share(slots)
+                limit = counters.share_of(limit, self._workers)
+            requests, tokens, slots = limit.requests_per_minute, limit.tokens_per_minute, limit.max_concurrent
             if (
                 (requests is not None and counters.requests.used >= requests)
                 or (tokens is not None and counters.tokens.used >= tokens)
                 or (slots is not None and counters.in_flight >= slots)
             ):
-                refusals = refusals or []
-                refusals += (standing for standing in self._standings(scope, now) if standing.wait)
-        if refusals is not None:
-            return max(refusals, key=_wait)
-        for scope, counters in zip(scopes, found, strict=True):
-            limit = scope.limit
-            if limit.requests_per_minute is not None:
-                counters.requests.add(now, 1, is_exact=limit.requests_per_minute <= EXACT_ENTRIES)
+                is_refused = True
+            holding.append((name, limit, counters))
+        if is_refused:
+            return max(self.standings(scopes, now), key=_wait)
+        for _, limit, counters in holding:
+            requests = limit.requests_per_minute
+            if requests is not None:
+                counters.requests.add(now, 1, is_exact=requests <= EXACT_ENTRIES)
             if limit.max_concurrent is not None:
                 counters.in_flight += 1
-        return None
+        return holding
 
-    def settle(self, scopes: Sequence[Scope], tokens: int, now: int) -> None:
+    def settle(self, holding: Holding, tokens: int, now: int) -> None:
         """Count what a request used, now that it is known."""
         if tokens <= 0:
             return
-        for scope in scopes:
-            if scope.limit.tokens_per_minute is not None:
-                window = self._fresh(scope.name, now).tokens
-                window.add(now, tokens, is_exact=False)
+        for name, limit, counters in holding:
+            if limit.tokens_per_minute is not None:
+                if counters.is_forgotten:
+                    counters = self._fresh(name, now)
+                counters.tokens.add(now, tokens, is_exact=False)
 
-    def release(self, scopes: Sequence[Scope]) -> None:
-        """Give back the slots of a request that `reserve` admitted: once, and with the same scopes."""
-        for scope in scopes:
-            if scope.limit.max_concurrent is not None:
-                self._find(scope.name).in_flight -= 1
+    def release(self, holding: Holding) -> None:
+        """Give back the slots of a request that `reserve` admitted: once."""
+        for _, limit, counters in holding:
+            if limit.max_concurrent is not None:
+                counters.in_flight -= 1
+
+    def tightest(self, holding: Holding, now: int) -> tuple[Headroom | None, Headroom | None]:
+        """Of requests and of tokens, where they are limited: that scope which has the least left."""
+        requests: Headroom | None = None
+        tokens: Headroom | None = None
+        for name, limit, counters in holding:
+            if counters.is_forgotten or counters.requests.due <= now or counters.tokens.due <= now:
+                counters = self._fresh(name, now)
+            if (most := limit.requests_per_minute) is not None:
+                window = counters.requests
+                left = most - window.used if window.used < most else 0
+                if requests is None or left < requests[1]:
+                    requests = (most, left, window.reset(now))
+            if (most := limit.tokens_per_minute) is not None:
+                window = counters.tokens
+                left = most - window.used if window.used < most else 0
+                if tokens is None or left < tokens[1]:
+                    tokens = (most, left, window.reset(now))
+        return requests, tokens
 
     def standings(self, scopes: Sequence[Scope], now: int) -> list[Standing]:
         """How every measure that has a limit stands."""
@@ -249,23 +294,6 @@ class Book:
             self._fresh(scope.name, now)
             found += self._standings(scope, now)
         return found
-
-    def tightest(self, scopes: Sequence[Scope], now: int) -> list[Headroom]:
-        """Of requests and of tokens, where they are limited: that scope which has the least left."""
-        requests: Headroom | None = None
-        tokens: Headroom | None = None
-        for scope in scopes:
-            limit = scope.limit
-            counters = self._fresh(scope.name, now)
-            if (most := self._share(limit.requests_per_minute)) is not None:
-                left = max(0, most - counters.requests.used)
-                if requests is None or left < requests[2]:
-                    requests = (Measure.REQUESTS, most, left, counters.requests.reset(now))
-            if (most := self._share(limit.tokens_per_minute)) is not None:
-                left = max(0, most - counters.tokens.used)
-                if tokens is None or left < tokens[2]:
-                    tokens = (Measure.TOKENS, most, left, counters.tokens.reset(now))
-        return [headroom for headroom in (requests, tokens) if headroom is not None]
 
     def _standings(self, scope: Scope, now: int) -> list[Standing]:
         limit, counters = scope.limit, self._counters[scope.name]
@@ -296,21 +324,19 @@ class Book:
             counters.forget(now)
         return counters
 
-    def _find(self, name: str) -> _Counters:
-        counters = self._counters.get(name)
-        if counters is None:
-            counters = self._counters[name] = _Counters()
-        return counters
-
     def _sweep(self, now: int) -> None:
-        """Look at one scope, in turn, and forget it if nothing counts there any more."""
-        name = next(iter(self._counters), None)
-        if name is None:
-            return
-        if self._counters[name].is_idle(now):
-            del self._counters[name]
-        else:
-            self._counters.move_to_end(name)
+        """Look at some scopes, in turn, and forget those where nothing counts any more.
+
+        As many as there were requests since the last time, so idle ones never pile up.
+        """
+        self._until_sweep = _SWEPT
+        for _ in range(min(_SWEPT, len(self._counters))):
+            name, counters = next(iter(self._counters.items()))
+            if counters.is_idle(now):
+                counters.is_forgotten = True
+                del self._counters[name]
+            else:
+                self._counters.move_to_end(name)
 
 
 def _wait(standing: Standing) -> int:

@@ -14,9 +14,11 @@ from routing.domain.limits import (
     TICK,
     WINDOW,
     Book,
+    Holding,
     Limit,
     Measure,
     Scope,
+    Standing,
     Window,
     share_of,
 )
@@ -90,24 +92,25 @@ def test_admits_exactly_what_the_limits_allow(
     book, oracle, now = Book(), Oracle(), 0
     for gap, scopes, tokens, is_released in steps:
         now += gap
-        refusal = book.reserve(scopes, now)
-        assert (refusal is None) == oracle.admits(scopes, now)
-        if refusal is None:
+        held = book.reserve(scopes, now)
+        assert isinstance(held, Standing) != oracle.admits(scopes, now)
+        if not isinstance(held, Standing):
             oracle.admit(scopes, now)
-            book.settle(scopes, tokens, now)
+            book.settle(held, tokens, now)
             oracle.settle(scopes, tokens, now)
             if is_released:
-                book.release(scopes)
+                book.release(held)
                 oracle.release(scopes)
         standings = book.standings(scopes, now)
         for standing in standings:
             assert standing.used == oracle.used(standing.scope, standing.measure, now)
-        assert book.tightest(scopes, now) == [
-            (tightest.measure, tightest.limit, tightest.remaining, tightest.reset)
-            for measure in (Measure.REQUESTS, Measure.TOKENS)
-            if (of_it := [standing for standing in standings if standing.measure is measure])
-            and (tightest := min(of_it, key=lambda standing: standing.remaining))
-        ]
+        if not isinstance(held, Standing):
+            for measure, headroom in zip(
+                (Measure.REQUESTS, Measure.TOKENS), book.tightest(held, now), strict=True
+            ):
+                of_it = [standing for standing in standings if standing.measure is measure]
+                tightest = min(of_it, key=lambda standing: standing.remaining, default=None)
+                assert headroom == (tightest and (tightest.limit, tightest.remaining, tightest.reset))
 
 
 @given(st.lists(st.tuples(GAPS, st.integers(1, 9)), max_size=40), st.integers(1, 6), st.booleans())
@@ -142,6 +145,18 @@ def test_entries_kept_together_return_never_early_and_at_most_a_tick_late(
     assert window.used <= sum(amount for at, amount in log if at > later - WINDOW - TICK)
 
 
+def admit(book: Book, scopes: list[Scope], now: int) -> Holding:
+    held = book.reserve(scopes, now)
+    assert not isinstance(held, Standing)
+    return held
+
+
+def pass_time(book: Book, now: int) -> None:
+    """So many requests of others that every idle scope has had its turn in the sweep."""
+    for _ in range(2000):
+        admit(book, [Scope("key:last", Limit(10**6))], now)
+
+
 @pytest.mark.parametrize("limit", [3, EXACT_ENTRIES, 2500])
 def test_a_flood_gets_the_limit_in_any_minute_and_no_more_memory_than_that(limit: int) -> None:
     rng, book, now = random.Random(limit), Book(), 0
@@ -149,7 +164,7 @@ def test_a_flood_gets_the_limit_in_any_minute_and_no_more_memory_than_that(limit
     admitted: list[int] = []
     while now < 4 * WINDOW:
         now += rng.randrange(2 * WINDOW // (3 * limit))  # About three times too many.
-        if book.reserve(scopes, now) is None:
+        if not isinstance(book.reserve(scopes, now), Standing):
             admitted.append(now)
     for first, beyond in zip(admitted, admitted[limit:], strict=False):
         assert beyond - first >= WINDOW
@@ -169,9 +184,9 @@ def test_a_window_keeps_at_most_one_entry_a_tick() -> None:
 def test_a_refusal_takes_nothing_anywhere() -> None:
     book = Book()
     generous, spent = Scope("key:1", Limit(10, None, 10)), Scope("team:1", Limit(1))
-    assert book.reserve([spent], 0) is None
+    admit(book, [spent], 0)
     refusal = book.reserve([generous, spent], 1)
-    assert refusal is not None
+    assert isinstance(refusal, Standing)
     assert refusal.scope is spent
     assert [standing.used for standing in book.standings([generous], 1)] == [0, 0]
 
@@ -182,28 +197,39 @@ def test_of_several_refusals_the_longest_counts() -> None:
     book.reserve([soon], 0)
     book.reserve([late], 10 * SECOND)
     refusal = book.reserve([soon, late], 20 * SECOND)
-    assert refusal is not None
+    assert isinstance(refusal, Standing)
     assert (refusal.scope, refusal.wait) == (late, 50 * SECOND)
 
 
 def test_a_limit_that_is_lowered_or_raised_holds_at_once() -> None:
     book = Book()
     for _ in range(5):
-        assert book.reserve([Scope("key:1", Limit(5))], 0) is None
-    assert book.reserve([Scope("key:1", Limit(2))], 1) is not None
-    assert book.reserve([Scope("key:1", Limit(6))], 2) is None
+        admit(book, [Scope("key:1", Limit(5))], 0)
+    assert isinstance(book.reserve([Scope("key:1", Limit(2))], 1), Standing)
+    admit(book, [Scope("key:1", Limit(6))], 2)
 
 
 def test_idle_scopes_are_forgotten_and_open_requests_are_not() -> None:
     book = Book()
     held = [Scope("key:held", Limit(max_concurrent=1))]
-    book.reserve(held, 0)
+    admit(book, held, 0)
     for number in range(1000):
-        book.reserve([Scope(f"key:{number}", Limit(1))], 0)
-    for _ in range(2000):
-        book.reserve([Scope("key:last", Limit(10**6))], WINDOW)
+        admit(book, [Scope(f"key:{number}", Limit(1))], 0)
+    pass_time(book, WINDOW)
     assert len(book) <= 3
-    assert book.reserve(held, WINDOW) is not None
+    assert isinstance(book.reserve(held, WINDOW), Standing)
+
+
+def test_a_request_counts_where_its_scope_does_though_it_outlived_what_was_known_of_it() -> None:
+    book, now = Book(), 2 * WINDOW
+    scopes = [Scope("key:1", Limit(1000, 1000))]
+    long, short = admit(book, scopes, 0), admit(book, [Scope("key:1", Limit(None, 1000))], 0)
+    pass_time(book, now)
+    other = admit(book, scopes, now)
+    book.settle(long, 30, now)
+    book.settle(short, 4, now)
+    assert [standing.used for standing in book.standings(scopes, now)] == [1, 34]
+    assert book.tightest(long, now) == book.tightest(other, now) == ((1000, 999, WINDOW), (1000, 966, WINDOW))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 64))
@@ -216,4 +242,5 @@ def test_shares_never_add_up_to_more_than_the_limit(limit: int, workers: int) ->
 def test_several_processes_together_admit_the_limit_at_most(limit: Limit) -> None:
     books = [Book(workers=3) for _ in range(3)]
     scopes = [Scope("key:1", limit)]
-    assert sum(book.reserve(scopes, now) is None for book in books for now in range(100)) == 99
+    answers = [book.reserve(scopes, now) for book in books for now in range(100)]
+    assert sum(not isinstance(answer, Standing) for answer in answers) == 99

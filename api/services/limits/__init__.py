@@ -7,7 +7,6 @@ the limit each where there are several. With it, all count together.
 from __future__ import annotations
 
 import asyncio
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
@@ -18,7 +17,7 @@ from api.services.limits.memory import MemoryLimiter
 from routing.domain.limits import Limit as Limit
 from routing.domain.limits import Scope as Scope
 
-_open: WeakKeyDictionary[asyncio.AbstractEventLoop, Limiter] = WeakKeyDictionary()
+_open: dict[asyncio.AbstractEventLoop, Limiter] = {}
 
 
 def current() -> Limiter:
@@ -28,10 +27,7 @@ def current() -> Limiter:
         ValueError: VALKEY_URL is not an address.
     """
     loop = asyncio.get_running_loop()
-    limiter = _open.get(loop)
-    if limiter is None:
-        limiter = _open[loop] = _make()
-    return limiter
+    return _open.get(loop) or _start(loop)
 
 
 async def close() -> None:
@@ -39,6 +35,13 @@ async def close() -> None:
     limiter = _open.pop(asyncio.get_running_loop(), None)
     if limiter is not None:
         await limiter.close()
+
+
+def _start(loop: asyncio.AbstractEventLoop) -> Limiter:
+    for other in [other for other in _open if other.is_closed()]:
+        del _open[other]
+    limiter = _open[loop] = _make()
+    return limiter
 
 
 def _make() -> Limiter:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from api.services.limits.leases import UNLIMITED, Lease
 from api.services.limits.wording import encode_headroom, to_failure
-from routing.domain.limits import Book, Scope
+from routing.domain.limits import Book, Holding, Scope, Standing
 
 
 def monotonic_microseconds() -> int:
@@ -29,21 +29,21 @@ class MemoryLimiter:
         if not scopes:
             return UNLIMITED
         now = self._clock()
-        refusal = self._book.reserve(scopes, now)
-        if refusal is not None:
-            raise to_failure(refusal, self._book.standings(scopes, now))
-        return _MemoryLease(self._book, scopes, self._clock)
+        held = self._book.reserve(scopes, now)
+        if isinstance(held, Standing):
+            raise to_failure(held, self._book.standings(scopes, now))
+        return _MemoryLease(self._book, held, self._clock)
 
     async def close(self) -> None:
         pass
 
 
 class _MemoryLease:
-    __slots__ = ("_book", "_clock", "_is_released", "_is_settled", "_scopes")
+    __slots__ = ("_book", "_clock", "_held", "_is_released", "_is_settled")
 
-    def __init__(self, book: Book, scopes: Sequence[Scope], clock: Callable[[], int]) -> None:
+    def __init__(self, book: Book, held: Holding, clock: Callable[[], int]) -> None:
         self._book = book
-        self._scopes = scopes
+        self._held = held
         self._clock = clock
         self._is_settled = False
         self._is_released = False
@@ -51,16 +51,17 @@ class _MemoryLease:
     def settle(self, tokens: int) -> None:
         if not self._is_settled:
             self._is_settled = True
-            self._book.settle(self._scopes, tokens, self._clock())
+            self._book.settle(self._held, tokens, self._clock())
 
     def release(self) -> None:
         if not self._is_released:
             self._is_released = True
-            self._book.release(self._scopes)
+            self._book.release(self._held)
 
     def headers(self) -> dict[str, str]:
-        return encode_headroom(self._book.tightest(self._scopes, self._clock()))
+        return encode_headroom(*self._book.tightest(self._held, self._clock()))
 
     def __del__(self) -> None:
         # A request that was lost on its way must not take its slot along for good.
-        self.release()
+        if not self._is_released:
+            self.release()

@@ -7,17 +7,15 @@ from typing import Final
 
 from api.services.translation.dialects.anthropic_messages.rate_limits import format_duration
 from api.services.translation.failures import Failure, FailureKind
-from routing.domain.limits import SECOND, Headroom, Measure, Standing
+from routing.domain.limits import SECOND, WINDOW, Headroom, Measure, Standing
 
 _WHAT: Final[Mapping[Measure, str]] = {
     Measure.REQUESTS: "requests per min (RPM)",
     Measure.TOKENS: "tokens per min (TPM)",
     Measure.CONCURRENT: "concurrent requests",
 }
-_HEADERS: Final = {
-    measure: tuple(f"x-ratelimit-{fact}-{measure}" for fact in ("limit", "remaining", "reset"))
-    for measure in (Measure.REQUESTS, Measure.TOKENS)
-}
+# What a reset is told as, by its seconds. Below one it has milliseconds.
+_WHOLE_SECONDS: Final = tuple(format_duration(seconds) for seconds in range(WINDOW // SECOND + 1))
 
 
 def encode_headers(standings: Sequence[Standing]) -> dict[str, str]:
@@ -26,26 +24,37 @@ def encode_headers(standings: Sequence[Standing]) -> dict[str, str]:
     As OpenAI defines it, `reset` is when the whole limit is there again, not when the
     next request fits: that is what `retry-after` says.
     """
-    found: list[Headroom] = []
-    for measure in (Measure.REQUESTS, Measure.TOKENS):
-        tightest = None
-        for standing in standings:
-            if standing.measure is measure and (tightest is None or standing.remaining < tightest.remaining):
-                tightest = standing
-        if tightest is not None:
-            found.append((measure, tightest.limit, tightest.remaining, tightest.reset))
-    return encode_headroom(found)
+    return encode_headroom(_least(standings, Measure.REQUESTS), _least(standings, Measure.TOKENS))
 
 
-def encode_headroom(tightest: Sequence[Headroom]) -> dict[str, str]:
-    """`encode_headers`, where the tightest scopes are known."""
+def encode_headroom(requests: Headroom | None, tokens: Headroom | None) -> dict[str, str]:
+    """`encode_headers`, where it is known how the tightest scopes stand."""
     headers: dict[str, str] = {}
-    for measure, limit, left, reset in tightest:
-        limit_name, remaining_name, reset_name = _HEADERS[measure]
-        headers[limit_name] = str(limit)
-        headers[remaining_name] = str(left)
-        headers[reset_name] = format_duration(reset / SECOND)
+    if requests is not None:
+        limit, left, reset = requests
+        headers["x-ratelimit-limit-requests"] = str(limit)
+        headers["x-ratelimit-remaining-requests"] = str(left)
+        headers["x-ratelimit-reset-requests"] = _encode_reset(reset)
+    if tokens is not None:
+        limit, left, reset = tokens
+        headers["x-ratelimit-limit-tokens"] = str(limit)
+        headers["x-ratelimit-remaining-tokens"] = str(left)
+        headers["x-ratelimit-reset-tokens"] = _encode_reset(reset)
     return headers
+
+
+def _least(standings: Sequence[Standing], measure: Measure) -> Headroom | None:
+    of_it = [standing for standing in standings if standing.measure is measure]
+    if not of_it:
+        return None
+    tightest = min(of_it, key=lambda standing: standing.remaining)
+    return tightest.limit, tightest.remaining, tightest.reset
+
+
+def _encode_reset(microseconds: int) -> str:
+    if SECOND <= microseconds <= WINDOW:
+        return _WHOLE_SECONDS[-(-microseconds // SECOND)]
+    return format_duration(microseconds / SECOND)
 
 
 def to_failure(refusal: Standing, standings: Sequence[Standing]) -> Failure:
