@@ -3,6 +3,9 @@
 Owns no wire names: every dialect reads its own format into these values and writes
 them back out. What a dialect cannot say is refused with a `Failure` or named in
 `ignored`; nothing leaves a conversation without a word.
+
+No value here is changed once it is made. Those that a request or a reply is made of are
+not frozen all the same: freezing triples what it costs to make one.
 """
 
 from __future__ import annotations
@@ -84,21 +87,21 @@ MediaSource: TypeAlias = InlineData | RemoteUrl | FileReference
 # Every part carries `path`, the place in the client's request that an error names.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TextPart:
     text: str
     cache: CacheMark | None = None
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImagePart:
     source: MediaSource
     cache: CacheMark | None = None
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DocumentPart:
     """A PDF or a text file. An inline `text/plain` source holds the text itself in `text`."""
 
@@ -109,20 +112,20 @@ class DocumentPart:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AudioPart:
     base64: str
     format: str
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RefusalPart:
     text: str
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolCallPart:
     """One call of a tool.
 
@@ -138,7 +141,7 @@ class ToolCallPart:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolResultPart:
     """What the client answers to the call `call_id`; `parts` is empty for an empty answer."""
 
@@ -149,7 +152,7 @@ class ToolResultPart:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ThinkingPart:
     """A thought with the provider's signature: it goes back verbatim or not at all."""
 
@@ -157,17 +160,17 @@ class ThinkingPart:
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RedactedThinkingPart:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NativePart:
     """A block in the wire format of `dialect`, which only that dialect can write back out."""
 
     dialect: str
-    block: JsonObject = field(hash=False)
+    block: JsonObject
     path: str = ""
 
 
@@ -185,7 +188,7 @@ Part: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """One message. `is_plain_text` tells a string from a list with one text part."""
 
@@ -195,7 +198,7 @@ class Turn:
     index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tool:
     """A function the model may call.
 
@@ -206,11 +209,11 @@ class Tool:
 
     name: str
     description: str | None = None
-    parameters: JsonObject | None = field(default=None, hash=False)
+    parameters: JsonObject | None = None
     is_strict: bool = False
     is_custom: bool = False
     cache: CacheMark | None = None
-    extras: JsonObject = field(default_factory=dict, hash=False)
+    extras: JsonObject = field(default_factory=dict)
     native: NativePart | None = None
     index: int = 0
     path: str = ""
@@ -250,7 +253,7 @@ class WebSearch:
     location: JsonObject | None = field(default=None, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatRequest:
     """One request for a reply. None everywhere means: the client did not say.
 
@@ -280,16 +283,16 @@ class ChatRequest:
     caches_automatically: bool | None = None
     end_user: str | None = None
     service_tier: str | None = None
-    extensions: JsonObject = field(default_factory=dict, hash=False)
+    extensions: JsonObject = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict, hash=False)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def name_of(self, field_name: str) -> str:
         """What the client calls the field: "max_completion_tokens" for `max_tokens`, say."""
         return self.names.get(field_name, field_name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UrlCitation:
     """A source of the reply's text. `start` and `end` are character positions in the joined text."""
 
@@ -299,7 +302,7 @@ class UrlCitation:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """A whole reply. `text` is None where there is none; `refusal` is the model's own explanation."""
 

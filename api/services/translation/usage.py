@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each reply, and freezing triples what that costs.
+@dataclass(slots=True)
 class Usage:
     """What one reply consumed, in tokens.
 
