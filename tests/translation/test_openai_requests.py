@@ -723,6 +723,35 @@ def test_a_plain_request_is_read_like_any_other(more: dict[str, Any]) -> None:
     assert read_either_way(plain) == read_either_way({**plain, "user": None})
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        *({"role": role, "content": "Hi"} for role in ("system", "developer", "user", "assistant")),
+        *({"role": role, "content": ""} for role in ("system", "user", "assistant")),
+        {"role": "user", "content": None},
+        {"role": "assistant", "content": None},
+        {"role": "tool", "content": "42"},
+        {"role": "function", "content": "42"},
+        {"role": "robot", "content": "Hi"},
+        {"role": ["user"], "content": "Hi"},
+        {"role": "user", "content": ["Hi"]},
+        {"role": "user", "text": "Hi"},
+        {"content": "Hi", "text": "Hi"},
+        {},
+        "Hi",
+        None,
+    ],
+)
+def test_a_plain_message_is_read_like_any_other(message: Any) -> None:
+    """`cache_control` says nothing here, but takes the message out of the short way."""
+    longer = {**message, "cache_control": None} if isinstance(message, dict) else message
+    read = [
+        read_either_way({"model": "m", "messages": [{"role": "user", "content": "Hi"}, last]})
+        for last in (message, longer)
+    ]
+    assert read[0] == read[1]
+
+
 def read_either_way(body: dict[str, Any]) -> Any:
     try:
         return decode_request(body)

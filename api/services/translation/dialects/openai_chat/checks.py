@@ -82,7 +82,10 @@ def read_integer(
         return None
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong_type(at(path, key), "an integer", value)
-    _check_range("integer", value, at(path, key), minimum, maximum)
+    if minimum is not None and value < minimum:
+        raise _below("integer", value, at(path, key), minimum)
+    if maximum is not None and value > maximum:
+        raise _above("integer", value, at(path, key), maximum)
     return value
 
 
@@ -97,9 +100,12 @@ def read_number(
     value = source.get(key)
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, float) and (not isinstance(value, int) or isinstance(value, bool)):
         raise wrong_type(at(path, key), "a decimal", value)
-    _check_range("decimal", value, at(path, key), minimum, maximum)
+    if minimum is not None and value < minimum:
+        raise _below("decimal", value, at(path, key), minimum)
+    if maximum is not None and value > maximum:
+        raise _above("decimal", value, at(path, key), maximum)
     return value
 
 
@@ -148,21 +154,22 @@ def _require(source: JsonObject, key: str, path: str) -> Any:
     return source[key]
 
 
-def _check_range(kind: str, value: float, param: str, minimum: float | None, maximum: float | None) -> None:
-    if minimum is not None and value < minimum:
-        raise wrong(
-            param,
-            f"Invalid '{param}': {kind} below minimum value. "
-            f"Expected a value >= {minimum}, but got {_number(value)} instead.",
-            f"{kind}_below_min_value",
-        )
-    if maximum is not None and value > maximum:
-        raise wrong(
-            param,
-            f"Invalid '{param}': {kind} above maximum value. "
-            f"Expected a value <= {maximum}, but got {_number(value)} instead.",
-            f"{kind}_above_max_value",
-        )
+def _below(kind: str, value: float, param: str, minimum: float) -> Failure:
+    return wrong(
+        param,
+        f"Invalid '{param}': {kind} below minimum value. "
+        f"Expected a value >= {minimum}, but got {_number(value)} instead.",
+        f"{kind}_below_min_value",
+    )
+
+
+def _above(kind: str, value: float, param: str, maximum: float) -> Failure:
+    return wrong(
+        param,
+        f"Invalid '{param}': {kind} above maximum value. "
+        f"Expected a value <= {maximum}, but got {_number(value)} instead.",
+        f"{kind}_above_max_value",
+    )
 
 
 def _number(value: float) -> str:

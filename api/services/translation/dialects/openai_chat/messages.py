@@ -56,6 +56,14 @@ ORPHAN_RESULT: Final = (
 
 _ROLES: Final = ("system", "assistant", "user", "function", "tool", "developer")
 
+_SPEAKERS: Final = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+}
+"""Whose messages may be nothing but a text."""
+
 _COMMON: Final = frozenset({"role", "content", "name", "cache_control"})
 _ASSISTANT: Final = _COMMON | {
     "refusal",
@@ -80,7 +88,25 @@ def decode_turns(messages: Any, ignored: Ignored, cache_ttl: str | None = None) 
     if not messages:
         raise empty_array("messages")
     reader = _Messages(ignored, cache_ttl)
-    return tuple(reader.decode(index, message) for index, message in enumerate(messages))
+    return tuple(
+        [
+            _decode_plain(index, message) or reader.decode(index, message)
+            for index, message in enumerate(messages)
+        ]
+    )
+
+
+def _decode_plain(index: int, message: Any) -> Turn | None:
+    """The turn of a message that is a role and a text, as most are. None: there is more to look at."""
+    if not isinstance(message, dict) or len(message) != 2:
+        return None
+    role, text = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not isinstance(text, str) or not text:
+        return None
+    speaker = _SPEAKERS.get(role)
+    if speaker is None:
+        return None
+    return Turn(speaker, (TextPart(text, None, f"messages[{index}].content"),), True, index)
 
 
 class _Messages:

@@ -119,7 +119,8 @@ def _decode_plain(body: JsonObject, ignored: Ignored) -> ChatRequest:
         model=body["model"],
         turns=decode_turns(body["messages"], ignored, None),
         is_stream=is_stream,
-        includes_usage=_decode_stream_options(body, ignored, is_stream=is_stream),
+        includes_usage="stream_options" in body
+        and _decode_stream_options(body, ignored, is_stream=is_stream),
         max_tokens=read_integer(body, "max_tokens", minimum=1),
         temperature=read_number(body, "temperature", minimum=0, maximum=2),
         top_p=read_number(body, "top_p", minimum=0, maximum=1),
