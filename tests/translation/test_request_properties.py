@@ -44,6 +44,9 @@ targets = st.builds(
     inlines_system=st.booleans(),
 )
 
+PREFILLED = Target("claude-opus-4-5", find_capabilities("claude-opus-4-5"))
+INLINED = Target("claude-opus-4-8", find_capabilities("claude-opus-4-8"), inlines_system=True)
+
 
 def encode(body: Any, target: Target) -> EncodedRequest | None:
     """The encoded request, or None where the client is told what is wrong."""
@@ -107,6 +110,34 @@ def test_strict_mode_is_right_about_what_is_ignored(body: dict[str, Any], target
     assert (strict is None) == bool(lenient.ignored)
     if strict is not None:
         assert strict.body == lenient.body
+
+
+PLAIN_MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["system", "developer", "user", "user", "assistant", "assistant"]),
+            "content": st.sampled_from(["a", "b ", "\n", ""]),
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(PLAIN_MESSAGES, targets)
+@example([{"role": role, "content": "a"} for role in ("system", "user", "assistant", "user")], PREFILLED)
+@example([{"role": role, "content": "a "} for role in ("user", "assistant")], PREFILLED)
+@example([{"role": role, "content": "a"} for role in ("user", "system", "assistant", "user")], INLINED)
+def test_a_plain_conversation_is_encoded_like_any_other(
+    messages: list[dict[str, Any]], target: Target
+) -> None:
+    """A blank system message says nothing, but takes the conversation out of the short way."""
+    blank = {"role": "system", "content": " "}
+    short, long = (encode({"model": "m", "messages": [*messages, *more]}, target) for more in ([], [blank]))
+    assert (short is None) == (long is None)
+    if short is not None and long is not None:
+        assert dump_json(short.body) == dump_json(long.body)
+        assert (short.ignored, short.betas) == (long.ignored, long.betas)
 
 
 quirks = st.builds(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from api.services.translation.conversation import ChatRequest, JsonObject
@@ -36,14 +35,16 @@ def set_breakpoints(body: JsonObject, request: ChatRequest, ignored: Ignored, *,
             del block["cache_control"]
 
 
-def _blocks(body: JsonObject) -> Iterator[JsonObject]:
-    yield from body.get("tools", ())
+def _blocks(body: JsonObject) -> list[JsonObject]:
+    blocks = _turn_blocks(body)
     if isinstance(body.get("system"), list):
-        yield from body["system"]
-    yield from _turn_blocks(body)
+        blocks = body["system"] + blocks
+    return body["tools"] + blocks if "tools" in body else blocks
 
 
-def _turn_blocks(body: JsonObject) -> Iterator[JsonObject]:
+def _turn_blocks(body: JsonObject) -> list[JsonObject]:
+    blocks: list[JsonObject] = []
     for message in body["messages"]:
         if isinstance(message["content"], list):
-            yield from message["content"]
+            blocks += message["content"]
+    return blocks

@@ -80,9 +80,11 @@ def encode_request(request: ChatRequest, target: Target) -> EncodedRequest:
         if tools.choice is not None:
             body["tool_choice"] = tools.choice
     body["messages"] = conversation.messages
-    _add_stop_sequences(body, request, ignored)
+    if request.stop:
+        _add_stop_sequences(body, request, ignored)
     top_k = read_top_k(request.extensions)
-    body.update(encode_sampling(request, top_k, capabilities, reasoning, ignored))
+    if request.temperature is not None or request.top_p is not None or top_k is not None:
+        body.update(encode_sampling(request, top_k, capabilities, reasoning, ignored))
     if reasoning.thinking is not None:
         body["thinking"] = reasoning.thinking
     if reasoning.effort is not None or wanted_format.output is not None or request.extensions:
@@ -91,8 +93,10 @@ def encode_request(request: ChatRequest, target: Target) -> EncodedRequest:
         output_config = {name: value for name, value in output_config.items() if value is not None}
         if output_config:
             body["output_config"] = output_config
-    _add_end_user(body, request, ignored)
-    _add_service_tier(body, request, ignored)
+    if request.end_user is not None:
+        _add_end_user(body, request.end_user, request, ignored)
+    if request.service_tier is not None:
+        _add_service_tier(body, request.service_tier, request, ignored)
     if request.extensions:
         body.update(copy_extensions(request.extensions))
     set_breakpoints(body, request, ignored, is_automatic=target.auto_cache)
@@ -119,6 +123,8 @@ def _reasoning(
     ignored: Ignored,
 ) -> Reasoning:
     """The client's own `thinking` beats an effort; a budget yields to what it cannot go together with."""
+    if request.effort is None and not request.extensions:
+        return NO_REASONING
     explicit = read_thinking(request.extensions, ignored)
     if explicit is not None:
         reasoning, param = fit_explicit(explicit, max_tokens, ignored), "thinking"
@@ -139,10 +145,7 @@ def _add_stop_sequences(body: JsonObject, request: ChatRequest, ignored: Ignored
         body["stop_sequences"] = sequences
 
 
-def _add_end_user(body: JsonObject, request: ChatRequest, ignored: Ignored) -> None:
-    user = request.end_user
-    if user is None:
-        return
+def _add_end_user(body: JsonObject, user: str, request: ChatRequest, ignored: Ignored) -> None:
     if len(user) > _MAX_USER_ID or _is_personal(user):
         ignored.add(request.name_of("end_user"))
         return
@@ -154,10 +157,8 @@ def _is_personal(user: str) -> bool:
     return bool(_EMAIL.fullmatch(user) or _PHONE.fullmatch(user))
 
 
-def _add_service_tier(body: JsonObject, request: ChatRequest, ignored: Ignored) -> None:
-    if request.service_tier is None:
-        return
-    tier = _SERVICE_TIERS.get(request.service_tier)
+def _add_service_tier(body: JsonObject, asked: str, request: ChatRequest, ignored: Ignored) -> None:
+    tier = _SERVICE_TIERS.get(asked)
     if tier is None:
         ignored.add(request.name_of("service_tier"))
     else:

@@ -28,7 +28,7 @@ class SystemText:
                 self._is_plain = self._is_plain and turn.is_plain_text and part.cache is None
 
     def add_text(self, text: str) -> None:
-        """One more text, of our own."""
+        """One more text that is a string and not blank: a client's, or one of our own."""
         self._blocks.append({"type": "text", "text": text})
 
     def extend(self, other: SystemText) -> None:
@@ -39,5 +39,5 @@ class SystemText:
         if not self._blocks:
             return None
         if self._is_plain:
-            return "\n".join(block["text"] for block in self._blocks)
+            return "\n".join([block["text"] for block in self._blocks])
         return self._blocks

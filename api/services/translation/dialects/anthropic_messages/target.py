@@ -8,7 +8,8 @@ from api.services.translation.capabilities import Capabilities
 from api.services.translation.conversation import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, like all that is made for each request: freezing triples what that costs.
+@dataclass(slots=True)
 class Target:
     """One model at one provider, with the operator's choices.
 
@@ -28,7 +29,7 @@ class Target:
     inlines_system: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedRequest:
     """A Messages body, the betas that it needs, and the client's parameters that are not in it as asked."""
 

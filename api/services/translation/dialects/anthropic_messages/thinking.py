@@ -143,5 +143,11 @@ def encode_sampling(
             top_p = None
         else:
             temperature = None
-    sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
-    return {name: value for name, value in sampling.items() if value is not None}
+    sampling: JsonObject = {}
+    if temperature is not None:
+        sampling["temperature"] = temperature
+    if top_p is not None:
+        sampling["top_p"] = top_p
+    if top_k is not None:
+        sampling["top_k"] = top_k
+    return sampling

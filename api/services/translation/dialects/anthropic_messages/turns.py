@@ -54,14 +54,14 @@ _NOT_IN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _THINKING: Final = ("thinking", "redacted_thinking")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conversation:
     """Turns on the wire. `lost_thinking`: the latest assistant turn calls tools without its thoughts."""
 
     messages: list[JsonObject]
-    has_tool_blocks: bool
-    is_prefill: bool
-    lost_thinking: bool
+    has_tool_blocks: bool = False
+    is_prefill: bool = False
+    lost_thinking: bool = False
 
 
 class _Run:
@@ -93,7 +93,36 @@ def encode_turns(
     request: ChatRequest, target: Target, system: SystemText, ignored: Ignored, betas: dict[str, None]
 ) -> Conversation:
     """The messages of a request; its system texts go to `system`."""
+    messages = _encode_plain(request.turns, system)
+    if messages is not None:
+        return Conversation(messages)
     return _Encoder(target, system, ignored, betas).encode(request.turns)
+
+
+def _encode_plain(turns: tuple[Turn, ...], system: SystemText) -> list[JsonObject] | None:
+    """The messages of turns that need no repair, as most do not: texts that take turns as they should.
+
+    None, and nothing done yet, where there is more to look at.
+    """
+    instructions: list[str] = []
+    messages: list[JsonObject] = []
+    is_user_next = True
+    for turn in turns:
+        text = _plain_text(turn)
+        if not text or text.isspace():
+            return None
+        if turn.role is Role.SYSTEM and not messages:
+            instructions.append(text)
+        elif turn.role is (Role.USER if is_user_next else Role.ASSISTANT):
+            messages.append({"role": "user" if is_user_next else "assistant", "content": text})
+            is_user_next = not is_user_next
+        else:
+            return None
+    if is_user_next:
+        return None
+    for text in instructions:
+        system.add_text(text)
+    return messages
 
 
 class _Encoder:
@@ -300,7 +329,8 @@ class _Encoder:
 
 def _plain_text(turn: Turn) -> str | None:
     """The turn's text where it came as a string and can go as one."""
-    first = turn.parts[0]
-    if turn.is_plain_text and isinstance(first, TextPart) and first.cache is None:
-        return first.text
+    if turn.is_plain_text:
+        first = turn.parts[0]
+        if isinstance(first, TextPart) and first.cache is None:
+            return first.text
     return None
