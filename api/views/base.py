@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework import exceptions
@@ -27,15 +27,15 @@ class ApiView(APIView):
     request: ApiRequest  # type: ignore[assignment]
     caller: Caller | None = None
 
-    allowed: ClassVar[tuple[str, ...]] = ()
-    """The methods that the view answers."""
+    answers: ClassVar[Mapping[str, str]] = {}
+    """The methods that the view answers, and the name of the function that does."""
     authentications: ClassVar[Sequence[KeyAuthentication]] = ()
     """Of `authentication_classes`, one instance each for all requests: they hold nothing."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        methods = [name.upper() for name in ("get", "post", "put", "patch", "delete") if hasattr(cls, name)]
-        cls.allowed = (*methods, "HEAD") if "GET" in methods else tuple(methods)
+        names = [name for name in ("get", "post", "put", "patch", "delete") if hasattr(cls, name)]
+        cls.answers = {name.upper(): name for name in names} | ({"HEAD": "get"} if "get" in names else {})
         cls.authentications = tuple(
             each()
             for each in cls.authentication_classes
@@ -53,9 +53,9 @@ class ApiView(APIView):
             if self.throttle_classes:
                 self.check_throttles(request)  # type: ignore[arg-type]
             method = request.method or ""
-            if method not in self.allowed:
+            name = self.answers.get(method)
+            if name is None:
                 raise exceptions.MethodNotAllowed(method)
-            name = "get" if method == "HEAD" else method.lower()
             response: ApiResponse = await getattr(self, name)(request, *args, **kwargs)
             return response
         except ClientGone:
@@ -65,7 +65,7 @@ class ApiView(APIView):
             note_refusal(request.request_id, request.path, failure)
             response = render_failure(failure)
             if response.status_code == 405:
-                response.headers["allow"] = ", ".join(self.allowed)
+                response.headers["allow"] = ", ".join(self.answers)
             return response
 
     def perform_authentication(self, request: Any) -> None:

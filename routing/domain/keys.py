@@ -132,7 +132,7 @@ class KeyRing:
     (none was made yet, or it cannot be decrypted) no secret is known.
     """
 
-    __slots__ = ("_digests", "_pepper", "_rows", "_teams")
+    __slots__ = ("_digests", "_hash", "_pepper", "_rows", "_teams")
 
     def __init__(
         self,
@@ -142,6 +142,8 @@ class KeyRing:
         teams: Mapping[int, TeamRow] | None = None,
     ) -> None:
         self._pepper = pepper
+        # Keyed once: a copy of it costs less than taking the key in anew.
+        self._hash = _keyed_hash(pepper)
         self._teams: Mapping[int, TeamRow] = teams if teams is not None else {}
         self._rows: dict[bytes, KeyRow | StoredKey] = dict(rows) if rows is not None else {}
         self._digests: dict[int, tuple[bytes, ...]] = {}
@@ -170,7 +172,9 @@ class KeyRing:
         """What `secret` is stored as; empty where nothing could match."""
         if not self._pepper or len(secret) > _LONGEST_SECRET:
             return b""
-        return digest_secret(secret, self._pepper)
+        keyed = self._hash.copy()
+        keyed.update(secret.encode("utf-8", "surrogatepass"))
+        return keyed.digest()
 
     def find(self, digest: bytes) -> KeyRow | None:
         row = self._rows.get(digest)
@@ -236,4 +240,10 @@ def _unpacked(stored: StoredKey, teams: Mapping[int, TeamRow]) -> KeyRow:
 
 
 def digest_secret(secret: str, pepper: bytes) -> bytes:
-    return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=pepper, digest_size=32).digest()
+    keyed = _keyed_hash(pepper)
+    keyed.update(secret.encode("utf-8", "surrogatepass"))
+    return keyed.digest()
+
+
+def _keyed_hash(pepper: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(key=pepper, digest_size=32)

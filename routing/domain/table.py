@@ -202,12 +202,12 @@ class RoutingTable:
     __slots__ = (
         "_everything",
         "_exact",
-        "_keys",
         "_loose",
         "_offers",
         "_offers_lock",
         "aliases",
         "built_at",
+        "keys",
         "models",
         "problems",
         "providers",
@@ -233,7 +233,7 @@ class RoutingTable:
         self.providers: Final = tuple(providers)
         self.built_at: Final = built_at
         self.problems: Final = tuple(problems)
-        self._keys: Final = keys if keys is not None else KeyRing()
+        self.keys: Final = keys if keys is not None else KeyRing()
 
         enabled = {model.public_id: model for model in self.models if model.is_enabled}
         self._exact: Final[dict[str, Resolution]] = {}
@@ -270,7 +270,7 @@ class RoutingTable:
         self, keys: KeyRing, *, version: int, built_at: float, problems: Sequence[str]
     ) -> RoutingTable:
         """The same catalog, the very same objects, with other keys."""
-        changed = {"_keys": keys, "version": version, "built_at": built_at, "problems": tuple(problems)}
+        changed = {"keys": keys, "version": version, "built_at": built_at, "problems": tuple(problems)}
         table = object.__new__(RoutingTable)
         for name in RoutingTable.__slots__:
             setattr(table, name, changed[name] if name in changed else getattr(self, name))
@@ -306,11 +306,11 @@ class RoutingTable:
 
     def digest_key(self, secret: str) -> bytes:
         """What `find_key` of this same table finds the secret by."""
-        return self._keys.digest(secret)
+        return self.keys.digest(secret)
 
     def find_key(self, digest: bytes) -> KeyRow | None:
         """The key with this digest, valid or not: ask its `problem(now)`."""
-        return self._keys.find(digest)
+        return self.keys.find(digest)
 
     def _offer(self, key: KeyRow | None) -> _Offer:
         if key is None or key.allowed is None:

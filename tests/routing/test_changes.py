@@ -25,7 +25,7 @@ KEYS = 40
 
 
 def stored_keys(table: RoutingTable) -> dict[bytes, KeyRow | None]:
-    ring = table._keys
+    ring = table.keys
     return {digest: ring.find(digest) for digest in ring._rows}
 
 
@@ -243,7 +243,7 @@ def test_a_change_of_the_catalog_reads_no_key(database: str, keys: list[ApiKey])
     with statements(database) as seen:
         table = lookup.refresh(using=database)
     assert not [sql for sql in seen if "routing_apikey" in sql]
-    assert table._keys is before._keys
+    assert table.keys is before.keys
 
 
 def test_a_revoked_key_does_not_wait_for_the_catalog(database: str, keys: list[ApiKey]) -> None:
