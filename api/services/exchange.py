@@ -25,9 +25,9 @@ from api.services.translation.dialects.openai_chat import replies as openai_repl
 from api.services.translation.dialects.openai_chat import requests as openai_requests
 from api.services.translation.dialects.openai_chat.relay import StreamRelay
 from api.services.translation.dialects.openai_chat.stream import StreamEncoder
-from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.failures import Failure
 from api.services.translation.ignored import refusal
-from api.services.translation.json_text import dump_json, load_json
+from api.services.translation.json_text import dump_json
 from api.services.translation.streams import StreamTranslator, TranslatedStream
 from api.services.wire import WireRequest
 from routing.domain.table import DeploymentRow, ModelRow
@@ -185,21 +185,20 @@ def _open_relay(inbound: Inbound, outlet: Outlet) -> Exchange:
 class _Translation:
     wire: WireRequest
     ignored: tuple[str, ...]
-    request: ChatRequest
     sent: JsonObject
     context: openai_replies.ReplyContext
     secrets: tuple[str, ...] = field(repr=False)
     earlier: Reply | None = None
 
     def read_reply(self, body: bytes) -> openai_replies.ReadReply:
-        reply = self._joined(_object(body))
+        reply = self._joined(anthropic_replies.read_message(body))
         encoded = dump_json(openai_replies.encode_reply(reply, self.context))
         return openai_replies.ReadReply(encoded, reply.usage, reply.finish)
 
     def continue_after(self, body: bytes) -> Exchange | None:
-        if b'"pause_turn"' not in body:
+        if not anthropic_replies.may_be_paused(body):
             return None
-        message = _object(body)
+        message = anthropic_replies.read_message(body)
         if not anthropic_replies.is_paused(message):
             return None
         return replace(
@@ -257,13 +256,12 @@ def _open_translation(inbound: Inbound, model: ModelRow, outlet: Outlet, options
     return _Translation(
         wire=_wire(outlet, inbound, encoded.body, betas=encoded.betas),
         ignored=encoded.ignored,
-        request=request,
         sent=encoded.body,
         context=openai_replies.ReplyContext(
             model=request.model,
             created=inbound.created,
             uses_legacy_functions=request.uses_legacy_functions,
-            custom_tools=frozenset(tool.name for tool in request.tools if tool.is_custom),
+            custom_tools=frozenset([tool.name for tool in request.tools if tool.is_custom]),
             includes_usage=request.includes_usage,
         ),
         secrets=outlet.secrets,
@@ -277,16 +275,3 @@ def _wire(outlet: Outlet, inbound: Inbound, body: JsonObject, *, betas: tuple[st
         dump_json(body),
         outlet.deployment.provider.allows_private_network,
     )
-
-
-def _object(body: bytes) -> JsonObject:
-    try:
-        message = load_json(body)
-    except Failure:
-        message = None
-    if not isinstance(message, dict):
-        raise Failure(
-            FailureKind.UPSTREAM_INVALID_RESPONSE,
-            "The upstream's reply could not be read: it is not a JSON object.",
-        )
-    return message

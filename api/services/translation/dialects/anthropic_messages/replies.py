@@ -8,7 +8,7 @@ not answer them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from api.services.translation.conversation import (
@@ -23,10 +23,13 @@ from api.services.translation.conversation import (
 from api.services.translation.dialects.anthropic_messages.failures import decode_reported_failure
 from api.services.translation.dialects.anthropic_messages.usage import decode_service_tier, decode_usage
 from api.services.translation.json_text import dump_json
-from api.services.translation.upstream_responses import invalid_response
+from api.services.translation.upstream_responses import invalid_response, look_into, read_object
 from api.services.translation.usage import sum_usage
 
 ID_PREFIX: Final = "msg_"
+
+_CALL: Final = b'"tool_use"'
+_PAUSE: Final = b'"pause_turn"'
 
 _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "end_turn": FinishReason.STOP,
@@ -37,6 +40,18 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "tool_use": FinishReason.TOOL_CALLS,
     "refusal": FinishReason.CONTENT_FILTER,
 }
+
+
+def read_message(body: bytes) -> JsonObject:
+    """The bytes of a reply as an object. Exact in what is written out again, which most replies have none of.
+
+    That is the input of calls, and all the content of a turn that is to be continued.
+    """
+    is_repeated = _CALL in body or _PAUSE in body
+    message = read_object(body) if is_repeated else look_into(body)
+    if message is None:
+        raise invalid_response("The upstream's reply could not be read: it is not a JSON object.")
+    return message
 
 
 def decode_reply(body: JsonObject, secrets: Iterable[str] = ()) -> Reply:
@@ -64,6 +79,11 @@ def decode_reply(body: JsonObject, secrets: Iterable[str] = ()) -> Reply:
         citations=tuple(blocks.citations),
         service_tier=decode_service_tier(body.get("usage")),
     )
+
+
+def may_be_paused(body: bytes) -> bool:
+    """Whether it is worth while to ask whether the reply in these bytes `is_paused`."""
+    return _PAUSE in body
 
 
 def is_paused(body: JsonObject) -> bool:
@@ -131,15 +151,17 @@ def text_of(wire: Any, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-@dataclass(slots=True)
 class _Blocks:
     """The content so far. Texts join without a separator: citations split one sentence over many blocks."""
 
-    texts: list[str] = field(default_factory=list)
-    length: int = 0
-    thinking: list[ThinkingPart | RedactedThinkingPart] = field(default_factory=list)
-    tool_calls: list[ToolCallPart] = field(default_factory=list)
-    citations: list[UrlCitation] = field(default_factory=list)
+    __slots__ = ("citations", "length", "texts", "thinking", "tool_calls")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.length = 0
+        self.thinking: list[ThinkingPart | RedactedThinkingPart] = []
+        self.tool_calls: list[ToolCallPart] = []
+        self.citations: list[UrlCitation] = []
 
     def add(self, block: JsonObject) -> None:
         match block.get("type"):
@@ -147,7 +169,8 @@ class _Blocks:
                 text = text_of(block, "text")
                 start, self.length = self.length, self.length + len(text)
                 self.texts.append(text)
-                self.citations += decode_citations(block.get("citations"), start, self.length)
+                if block.get("citations"):
+                    self.citations += decode_citations(block["citations"], start, self.length)
             case "tool_use":
                 self.tool_calls.append(
                     ToolCallPart(

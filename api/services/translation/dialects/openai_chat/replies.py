@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from api.services.translation.conversation import (
     FinishReason,
     JsonObject,
@@ -25,7 +23,7 @@ from api.services.translation.dialects.openai_chat.failures import decode_report
 from api.services.translation.dialects.openai_chat.usage import decode_usage, encode_usage
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import dump_json, load_json
-from api.services.translation.upstream_responses import invalid_response, read_object
+from api.services.translation.upstream_responses import invalid_response, look_into, read_object
 from api.services.translation.usage import Usage
 
 ID_PREFIX: Final = "chatcmpl-"
@@ -34,9 +32,12 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     **{reason.value: reason for reason in FinishReason},
     "function_call": FinishReason.TOOL_CALLS,
 }
+# A look into a dict takes a tenth of the time of `reason.value`.
+_WORDS: Final[Mapping[FinishReason, str]] = {reason: reason.value for reason in FinishReason}
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, like all that is made for each request: freezing triples what that costs.
+@dataclass(slots=True)
 class ReplyContext:
     """What a reply repeats of its request. `fallback_id` serves where the upstream gave the reply none."""
 
@@ -48,7 +49,6 @@ class ReplyContext:
     fallback_id: str = "0"
 
 
-# Not frozen: one is made for each request, and freezing triples what that costs.
 @dataclass(slots=True)
 class ReadReply:
     """A body for the client, and what was read from it in passing. No usage means: not counted."""
@@ -84,7 +84,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> JsonObject:
 
 def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[str] = ()) -> ReadReply:
     """Pass a completion on. A 200 that is none, or that reports an error, is raised as a `Failure`."""
-    wire = _look_into(body)
+    wire = look_into(body)
     if wire is None:
         raise invalid_response()
     if wire.get("error"):
@@ -106,15 +106,6 @@ def relay_reply(body: bytes, *, model: str, upstream_id: str, secrets: Iterable[
         finish,
         upstream_model if isinstance(upstream_model, str) else None,
     )
-
-
-def _look_into(body: bytes) -> JsonObject | None:
-    """The completion for reading, not for writing: an integer beyond 64 bits may have become a float."""
-    try:
-        wire = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return read_object(body)
-    return wire if type(wire) is dict else None
 
 
 _MODEL: Final = b'"model"'
@@ -140,7 +131,7 @@ def encode_id(reply_id: str, context: ReplyContext) -> str:
 def encode_finish(finish: FinishReason, context: ReplyContext) -> str:
     if finish is FinishReason.TOOL_CALLS and context.uses_legacy_functions:
         return "function_call"
-    return finish.value
+    return _WORDS[finish]
 
 
 def decode_finish(wire: Any) -> FinishReason | None:
