@@ -56,21 +56,30 @@ class _Response:
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
 
-    async def read(self, limit: int) -> bytes:
-        content = self._response.content
+    def take_whole(self, limit: int) -> None:
+        return None
+
+    async def read(self, limit: int, seconds: float | None = None) -> bytes:
         try:
-            first = await content.readany()
-            if content.at_eof():
-                return _within(first, limit)
-            parts, size = [first], len(first)
-            while piece := await content.readany():
-                size += len(piece)
-                if size > limit:
-                    raise too_long(limit)
-                parts.append(piece)
-            return _within(b"".join(parts), limit)
+            async with asyncio.timeout(seconds):
+                return await self._read(limit)
+        except TimeoutError:
+            raise
         except _BREAKS as error:
             raise failure_of(error, is_reply_begun=True) from None
+
+    async def _read(self, limit: int) -> bytes:
+        content = self._response.content
+        first = await content.readany()
+        if content.at_eof():
+            return _within(first, limit)
+        parts, size = [first], len(first)
+        while piece := await content.readany():
+            size += len(piece)
+            if size > limit:
+                raise too_long(limit)
+            parts.append(piece)
+        return _within(b"".join(parts), limit)
 
     async def pour(self, take: Take, seconds: float | None) -> bool:
         return await pour_pieces(self.read_piece, take, seconds)
@@ -144,8 +153,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             trace_configs=[trace],
         )
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
-        return _Response(await self._request(request, timeouts))
+    async def send(
+        self, request: WireRequest, timeouts: Timeouts, seconds: float | None = None
+    ) -> WireResponse:
+        async with asyncio.timeout(seconds):
+            return _Response(await self._request(request, timeouts))
 
     async def _request(self, request: WireRequest, timeouts: Timeouts) -> aiohttp.ClientResponse:
         url, headers, body = request.url, request.headers, request.body

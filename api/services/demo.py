@@ -29,7 +29,9 @@ _MAX_ECHO = 400
 class DemoTransport:
     """Answers every request itself."""
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+    async def send(
+        self, request: WireRequest, timeouts: Timeouts, seconds: float | None = None
+    ) -> WireResponse:
         body = load_json(request.body)
         digest = hashlib.sha256(request.body).hexdigest()[:24]
         envelope = {"id": f"chatcmpl-demo{digest}", "created": int(time.time()), "model": body.get("model")}
@@ -59,9 +61,12 @@ class _DemoResponse:
         self._pieces = pieces
         self._next = 0
 
-    async def read(self, limit: int) -> bytes:
+    def take_whole(self, limit: int) -> bytes:
         self._next = len(self._pieces)
         return b"".join(self._pieces)
+
+    async def read(self, limit: int, seconds: float | None = None) -> bytes:
+        return self.take_whole(limit)
 
     async def pour(self, take: Take, seconds: float | None) -> bool:
         return await pour_pieces(self.read_piece, take, seconds)

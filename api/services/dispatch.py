@@ -31,6 +31,7 @@ from routing.domain.table import DeploymentRow, ModelRow, ProviderRow
 
 _TIMEOUTS: Final = frozenset(kind for kind in FailureKind if kind.value.endswith("_timeout"))
 _ALMOST: Final = 0.9
+_MAX_REPLY_BYTES: Final[int] = settings.MAX_REPLY_BYTES
 
 _options = Options(
     auto_cache=settings.ANTHROPIC_AUTO_CACHE,
@@ -64,9 +65,9 @@ async def fetch_reply(
     exchange = _open(inbound, model, candidate, record)
     attempt = record.begin_attempt(candidate.name, candidate)
     timeouts = upstream.timeouts_of(deployment)
+    until = min(attempt.started + timeouts.total, deadline)
     try:
-        async with asyncio.timeout(min(timeouts.total, deadline - attempt.started)):
-            reply = await _converse(exchange, deployment.provider, timeouts, record, attempt)
+        reply = await _converse(exchange, deployment.provider, timeouts, until, record, attempt)
     except BaseException as error:
         failure = _conclude(error, attempt, timeouts.total, deadline)
         record.upstream_seconds += attempt.seconds
@@ -80,23 +81,35 @@ async def fetch_reply(
 
 
 async def _converse(
-    exchange: Exchange, provider: ProviderRow, timeouts: Timeouts, record: Record, attempt: Attempt
+    exchange: Exchange,
+    provider: ProviderRow,
+    timeouts: Timeouts,
+    until: float,
+    record: Record,
+    attempt: Attempt,
 ) -> ReadReply:
-    """Send, and send again where the protocol asks for it: a paused turn, a thought that no longer fits."""
+    """Send, and send again where the protocol asks for it: a paused turn, a thought that no longer fits.
+
+    Raises TimeoutError when all that is not over by `until`, a `time.perf_counter()`.
+    """
+    sender = upstream.sender_for(provider)
     is_amended = False
     for _ in range(MAX_CONTINUATIONS + 2):
-        response = await upstream.send(exchange, provider, timeouts, attempt)
+        response = await sender.send(exchange.wire, timeouts, until - time.perf_counter())
+        upstream.note_answer(attempt, response, exchange)
         if response.status == 200:
-            try:
-                body = await response.read(settings.MAX_REPLY_BYTES)
-            finally:
-                await response.close()
+            body = response.take_whole(_MAX_REPLY_BYTES)
+            if body is None:
+                try:
+                    body = await response.read(_MAX_REPLY_BYTES, until - time.perf_counter())
+                finally:
+                    await response.close()
             following = exchange.continue_after(body)
             if following is None:
                 return exchange.read_reply(body)
             exchange = following
             continue
-        failure = await upstream.read_failure(exchange, response, timeouts)
+        failure = await upstream.read_failure(exchange, response, timeouts, until - time.perf_counter())
         amended = None if is_amended else exchange.amend(failure)
         if amended is None:
             raise failure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from api.services.demo import DemoTransport
 from api.services.exchange import Exchange
 from api.services.recording import Attempt
 from api.services.translation.failures import Failure, FailureKind
-from api.services.wire import Timeouts, WireResponse
+from api.services.wire import Timeouts, Transport, WireResponse
 from routing.domain.table import DeploymentRow, ProviderRow
 
 _MAX_ERROR_BYTES = 1024 * 1024
@@ -52,14 +52,21 @@ def _resolve_timeouts(deployment: DeploymentRow) -> Timeouts:
     )
 
 
+def sender_for(provider: ProviderRow) -> Transport:
+    return _demo if provider.kind == "demo" else transport.current()
+
+
+def note_answer(attempt: Attempt, response: WireResponse, exchange: Exchange) -> None:
+    """The attempt learns the answer's status and id."""
+    attempt.upstream_status = response.status
+    attempt.upstream_request_id = _request_id(response, exchange.secrets)
+
+
 async def send(
     exchange: Exchange, provider: ProviderRow, timeouts: Timeouts, attempt: Attempt
 ) -> WireResponse:
-    """Send the exchange's request; the attempt learns the answer's status and id."""
-    sender = _demo if provider.kind == "demo" else transport.current()
-    response = await sender.send(exchange.wire, timeouts)
-    attempt.upstream_status = response.status
-    attempt.upstream_request_id = _request_id(response, exchange.secrets)
+    response = await sender_for(provider).send(exchange.wire, timeouts)
+    note_answer(attempt, response, exchange)
     return response
 
 
@@ -69,17 +76,26 @@ _SANE_REQUEST_ID: Final = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 def _request_id(response: WireResponse, secrets: Iterable[str]) -> str | None:
     """The upstream's own id of the request, if it is one: it goes to the client and into the log."""
     found = response.headers.get("request-id") or response.headers.get("x-request-id")
-    if not found or not _SANE_REQUEST_ID.fullmatch(found) or any(secret in found for secret in secrets):
+    if not found or not _SANE_REQUEST_ID.fullmatch(found):
         return None
+    for secret in secrets:
+        if secret in found:
+            return None
     return found
 
 
-async def read_failure(exchange: Exchange, response: WireResponse, timeouts: Timeouts) -> Failure:
-    """What an answer that is not a 200 means. Lets go of the response."""
+async def read_failure(
+    exchange: Exchange, response: WireResponse, timeouts: Timeouts, left: float = math.inf
+) -> Failure:
+    """What an answer that is not a 200 means. Lets go of the response.
+
+    Raises TimeoutError when reading it takes longer than the `left` seconds.
+    """
     try:
-        async with asyncio.timeout(timeouts.headers):
-            body = await response.read(_MAX_ERROR_BYTES)
+        body = await response.read(_MAX_ERROR_BYTES, min(timeouts.headers, left))
     except TimeoutError:
+        if left < timeouts.headers:
+            raise
         return Failure(
             FailureKind.UPSTREAM_HEADERS_TIMEOUT,
             f"The upstream answered with status {response.status} and then fell silent.",

@@ -64,8 +64,16 @@ class WireResponse(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises a Failure where it breaks off or is longer than `limit` bytes."""
+    def take_whole(self, limit: int) -> bytes | None:
+        """The whole body, if it is all there and nothing is left to close. None: see `read`."""
+        ...
+
+    async def read(self, limit: int, seconds: float | None = None) -> bytes:
+        """The whole body.
+
+        Raises TimeoutError when it does not end within `seconds`, and a Failure where it
+        breaks off or is longer than `limit` bytes.
+        """
         ...
 
     async def read_piece(self, seconds: float | None) -> bytes:
@@ -91,8 +99,14 @@ class WireResponse(Protocol):
 
 
 class Transport(Protocol):
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
-        """Send and wait for the response's headers. Raises a Failure for whatever goes wrong."""
+    async def send(
+        self, request: WireRequest, timeouts: Timeouts, seconds: float | None = None
+    ) -> WireResponse:
+        """Send and wait for the response's headers.
+
+        Raises TimeoutError when that takes more than `seconds` in all, and a Failure for
+        whatever else goes wrong.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -42,21 +42,29 @@ class Connection(asyncio.Protocol):
     def is_usable(self) -> bool:
         return self._is_open and not self._transport.is_closing()
 
-    async def exchange(self, head: bytes, body: bytes, seconds: float) -> Response:
+    async def exchange(
+        self, head: bytes, body: bytes, seconds: float, until: float | None = None
+    ) -> Response:
         """Send a request, and wait until its response has a status, or trouble.
 
         Raises:
             Failure: neither came for `seconds`, counted anew while a long body is still going out.
+            TimeoutError: neither came before the loop's clock reached `until`.
         """
         response = self._response = Response(self, self._loop)
         try:
             self._write(head, body)
             is_in_time = True
+            left = seconds
             while not response.status and response.trouble is None:
                 if not is_in_time:
+                    if left < seconds:
+                        raise TimeoutError
                     raise Trouble.HEADERS_TIMEOUT.failure()
+                if until is not None:
+                    left = min(seconds, until - self._loop.time())
                 unsent = len(self._unsent)
-                is_in_time = await response.wait(seconds) or len(self._unsent) != unsent
+                is_in_time = await response.wait(left) or (left > 0 and len(self._unsent) != unsent)
         except BaseException:
             response.drop()
             raise

@@ -50,8 +50,11 @@ class _InflatedResponse:
     def headers(self) -> Mapping[str, str]:
         return self._response.headers
 
-    async def read(self, limit: int) -> bytes:
-        return await read_all(self.read_piece, limit)
+    def take_whole(self, limit: int) -> None:
+        return None
+
+    async def read(self, limit: int, seconds: float | None = None) -> bytes:
+        return await read_all(self.read_piece, limit, seconds)
 
     async def pour(self, take: Take, seconds: float | None) -> bool:
         return await pour_pieces(self.read_piece, take, seconds)

@@ -47,23 +47,27 @@ class PoolTransport:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+    async def send(
+        self, request: WireRequest, timeouts: Timeouts, seconds: float | None = None
+    ) -> WireResponse:
+        until = None if seconds is None else self._loop.time() + seconds
         target = self._targets[request.allows_private].get(request.url) or self._read_target(request)
         head = encode_head(target, request.headers, len(request.body), request.method)
         connection = self._take_idle(target.origin)
         if connection is not None:
-            response = await connection.exchange(head, request.body, timeouts.headers)
+            response = await connection.exchange(head, request.body, timeouts.headers, until)
             # The upstream closed an idle connection at the moment we took it: nothing was
             # answered on it, so a fresh one gets the same request, once.
             if response.trouble is not Trouble.NO_ANSWER or not response.is_silent:
                 return _checked(response)
-        connection = await self._connector.connect(target.origin, timeouts.connect)
+        async with asyncio.timeout_at(until):
+            connection = await self._connector.connect(target.origin, timeouts.connect)
         if self._all_closed is not None:
             connection.abort()
             raise Trouble.UNREACHABLE.failure()
         # Not before: uvloop tells a connection nothing of its end when connecting is called off.
         self._open.add(connection)
-        return _checked(await connection.exchange(head, request.body, timeouts.headers))
+        return _checked(await connection.exchange(head, request.body, timeouts.headers, until))
 
     async def close(self) -> None:
         """Close every connection, busy ones too, and wait until all are gone."""
@@ -128,6 +132,8 @@ class PoolTransport:
 def _checked(response: Response) -> WireResponse:
     if not response.status and response.trouble is not None:
         raise response.trouble.failure()
+    if "content-encoding" not in response.headers:
+        return response
     try:
         return inflated(response)
     except BaseException:

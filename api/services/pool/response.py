@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Final, Protocol
 
 import httptools
@@ -19,6 +20,8 @@ from api.services.wire_failures import Trouble, too_long
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 128
 _MAX_BUFFERED_BYTES: Final = 256 * 1024
+_WORTH_WAKING_BYTES: Final = 64 * 1024
+_USUAL_NAME_BYTES: Final = 64
 
 
 class Source(Protocol):
@@ -52,8 +55,10 @@ class Response:
         "_source",
         "_take_error",
         "_taker",
+        "_timer",
         "_unproductive",
         "_waiter",
+        "_wants_whole",
         "headers",
         "is_silent",
         "status",
@@ -69,6 +74,7 @@ class Response:
         self._source = source
         self._loop = loop
         self._waiter: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._pieces: list[bytes] = []
         self._buffered = 0
         self._headers_seen = 0
@@ -80,6 +86,7 @@ class Response:
         self._is_close_delimited = False
         self._is_complete = False
         self._is_paused = False
+        self._wants_whole = False
         self._parser = httptools.HttpResponseParser(self)
 
     # The connection's side.
@@ -100,7 +107,8 @@ class Response:
         if self._pieces:
             if self._taker is not None:
                 self._pour(self._taker)
-            else:
+            # Who wants all of it has nothing to do with less.
+            elif not self._wants_whole or self._buffered >= _WORTH_WAKING_BYTES:
                 self._wake()
 
     def end(self) -> None:
@@ -136,7 +144,8 @@ class Response:
         if self._headers_seen > _MAX_HEADERS:
             raise ValueError("too many headers")
         if not self.status:  # else it is a trailer, which nobody reads
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1").rstrip(" \t")
+            known = _usual_name(name) if len(name) <= _USUAL_NAME_BYTES else _read_name(name)
+            self.headers[known] = value.decode("latin-1").rstrip(" \t")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -173,25 +182,34 @@ class Response:
 
     # The reader's side.
 
-    async def wait(self, seconds: float | None) -> bool:
-        """Until anything changes; False where `seconds` passed first."""
+    def wait(self, seconds: float | None) -> asyncio.Future[bool]:
+        """To be awaited at once: until anything changes; False where `seconds` passed first."""
+        if self._timer is not None:  # of a wait that was called off
+            self._timer.cancel()
         waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiter = waiter
-        timer = None if seconds is None else self._loop.call_later(seconds, self._wake, False)
-        try:
-            return await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self._wake, False)
+        return waiter
 
     def _wake(self, is_news: bool = True) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(is_news)
+        if waiter is not None:
+            self._stop_waiting()
+            if not waiter.done():
+                waiter.set_result(is_news)
 
-    async def read(self, limit: int) -> bytes:
-        return await read_all(self.read_piece, limit)
+    def _stop_waiting(self) -> None:
+        self._waiter = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def take_whole(self, limit: int) -> bytes | None:
+        return self._take() if self._is_complete and self._buffered <= limit else None
+
+    async def read(self, limit: int, seconds: float | None = None) -> bytes:
+        self._wants_whole = True
+        return await read_all(self.read_piece, limit, seconds)
 
     async def read_piece(self, seconds: float | None) -> bytes:
         is_in_time = True
@@ -263,23 +281,41 @@ class Response:
 
     def drop(self) -> None:
         """`close` for those who cannot await."""
+        self._stop_waiting()
         self._pieces.clear()
         if not self._is_complete:
             self.trouble = self.trouble or Trouble.BROKEN_OFF
             self._source.abort()
 
 
-async def read_all(read_piece: Callable[[float | None], Awaitable[bytes]], limit: int) -> bytes:
+def _read_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+_usual_name = lru_cache(maxsize=512)(_read_name)
+"""Upstreams send the same names again and again. Only for short ones: what is kept is bounded."""
+
+
+async def read_all(
+    read_piece: Callable[[float | None], Awaitable[bytes]], limit: int, seconds: float | None
+) -> bytes:
     """All pieces as one.
 
     Raises:
         Failure: the body breaks off, or is longer than `limit` bytes.
+        TimeoutError: it does not end within `seconds`.
     """
-    pieces = []
+    loop = asyncio.get_running_loop()
+    until = None if seconds is None else loop.time() + seconds
+    pieces: list[bytes] = []
     size = 0
-    while piece := await read_piece(None):
+    while piece := await read_piece(seconds):
         size += len(piece)
         if size > limit:
             raise too_long(limit)
         pieces.append(piece)
+        if until is not None:
+            seconds = until - loop.time()
+            if seconds <= 0:
+                raise TimeoutError
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
