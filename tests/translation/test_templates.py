@@ -6,6 +6,7 @@ Fed byte by byte no frame is ever whole, so all of them are read: that is the re
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,9 @@ def assert_same_however_it_is_cut(make: Callable[[], StreamTranslator], frames: 
     assert fed(make, frames) == (read, facts)
     assert fed(make, [*frames[:4], b"".join(frames[4:])]) == (read, facts)
     assert fed(make, [b"".join(frames[i : i + 2]) for i in range(0, len(frames), 2)]) == (read, facts)
+    for end in (sum(map(len, frames[:i])) for i in range(3, len(frames), 3)):
+        for cut in (end - 1, end + 9):
+            assert fed(make, [whole[:cut], whole[cut:]]) == (read, facts)
 
 
 @settings(deadline=None)
@@ -102,6 +106,57 @@ def test_a_translation(texts: list[str], ascii_only: bool, padding: str, kind: s
     assert_same_however_it_is_cut(
         lambda: TranslatedStream(StreamDecoder(holds_pauses=True), StreamEncoder(context)), frames
     )
+
+
+def relay_frames(count: int) -> list[bytes]:
+    return [sse(chunk({"content": f"word {number}"}, usage=None)) for number in range(count)]
+
+
+def translation_frames(count: int) -> list[bytes]:
+    opened = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": f"word {number}"}}
+        for number in range(count)
+    ]
+    return [
+        sse({"type": "message_start", "message": {"id": "m", "model": "claude"}}, "message_start"),
+        sse(opened, "content_block_start"),
+        *(sse(delta, "content_block_delta") for delta in deltas),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "frames"),
+    [
+        (lambda: StreamRelay("fast", False, "gpt-4o"), relay_frames(400)),
+        (
+            lambda: TranslatedStream(StreamDecoder(), StreamEncoder(ReplyContext("m", 1))),
+            translation_frames(400),
+        ),
+    ],
+)
+def test_a_cut_frame_is_read_and_those_behind_it_are_not(
+    make: Callable[[], StreamTranslator], frames: list[bytes]
+) -> None:
+    """A stream that is faster than its client comes in full buffers, each of which ends within a frame."""
+    whole = b"".join(frames)
+    cuts = [whole[i : i + 5000] for i in range(0, len(whole), 5000)]
+    stream = make()
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        for piece in cuts:
+            stream.feed(piece)
+    finally:
+        sys.setprofile(before)
+    # A frame that is read takes some thirty calls, one that is not about ten.
+    assert calls < 400 * 20
 
 
 def test_what_was_passed_over_is_in_the_content_of_a_pause() -> None:

@@ -48,15 +48,12 @@ class FrameSplitter:
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self.failure: Failure | None = None
+        self.is_between_frames = True
+        """Nothing of an unfinished frame is held, so whole frames may go around this splitter."""
         self._limit = max_frame_bytes
         self._pending = bytearray()  # the unfinished frame; only what is new is searched for its end
         self._skips_line_feed = False
         self._is_first = True
-
-    @property
-    def is_between_frames(self) -> bool:
-        """Nothing of an unfinished frame is held, so whole frames may go around this splitter."""
-        return not self._pending and not self._skips_line_feed
 
     def feed(self, data: bytes) -> list[Frame]:
         if not data or self.failure is not None:
@@ -77,6 +74,7 @@ class FrameSplitter:
         frames = self._parse(blocks) if blocks else []
         if rest and self.failure is None:
             self._keep(rest.lstrip(b"\n"))
+        self.is_between_frames = not self._pending and not self._skips_line_feed
         return frames
 
     def close(self) -> list[Frame]:
@@ -125,6 +123,12 @@ class FrameSplitter:
             if block:
                 frames.append(_parse_block(block))
         return frames
+
+
+def frame_end(data: bytes, place: int) -> int:
+    """Where the frame at `place` ends, as far as an empty line shows it; else the end of `data`."""
+    end = data.find(b"\n\n", place)
+    return len(data) if end < 0 else end + 2
 
 
 def _parse_block(block: bytes) -> Frame:

@@ -18,6 +18,7 @@ from api.services.translation.events import (
     is_output,
 )
 from api.services.translation.failures import Failure
+from api.services.translation.sse import frame_end
 from api.services.translation.templates import FrameTemplate
 from api.services.translation.usage import Usage
 
@@ -115,6 +116,7 @@ class TranslatedStream:
         self.failure: Failure | None = None
         self.upstream_model: str | None = None
         self.finish: FinishReason | None = None
+        self.paused_content: list[JsonObject] | None = None
         self._decoder = decoder
         self._encoder = encoder
         self._template: FrameTemplate | None = None
@@ -123,38 +125,48 @@ class TranslatedStream:
     def usage(self) -> Usage | None:
         return self._decoder.usage
 
-    @property
-    def paused_content(self) -> list[JsonObject] | None:
-        return self._decoder.paused_content
-
     def resume(self) -> None:
+        self.paused_content = None
         self._decoder.resume()
 
     def end_pause(self) -> bytes:
+        self.paused_content = None
         return self._pass_on(self._decoder.end_pause())
 
     def feed(self, data: bytes) -> bytes:
         if self.is_finished or self.failure is not None:
             return b""
-        pieces: list[bytes] = []
+        texts: list[bytes] = []
         if self._template is not None:
-            texts: list[bytes] = []
-            done = self._template.fill(data, pieces, texts)
-            if texts:
+            out = self._template.fill_one(data, texts)
+            if out is not None:
                 self._decoder.pass_over(texts)
-            if done == len(data):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            data = data[done:]
-        events = self._decoder.feed(data)
-        if events:
-            pieces.append(self._pass_on(events))
-        self._template = self._make_template() if self.has_output else None
+                return out
+        pieces: list[bytes] = []
+        place = 0
+        while place < len(data) and not self.is_finished and self.failure is None:
+            if self._template is not None:
+                place = self._template.fill(data, pieces, texts, place=place)
+                if texts:
+                    self._decoder.pass_over(texts)
+                    texts = []
+            # Whatever is not alike goes the long way by itself: what follows it may be alike again.
+            end = frame_end(data, place)
+            events = self._decoder.feed(data[place:end])
+            if events:
+                pieces.append(self._pass_on(events))
+            if self.has_output and place < end:
+                self._template = self._make_template()
+            place = end
+        self.paused_content = self._decoder.paused_content
         return b"".join(pieces)
 
     def feed_unstreamed(self, body: bytes) -> bytes:
         if self.is_finished or self.failure is not None:
             return b""
-        return self._pass_on(self._decoder.decode_unstreamed(body))
+        out = self._pass_on(self._decoder.decode_unstreamed(body))
+        self.paused_content = self._decoder.paused_content
+        return out
 
     def close(self) -> bytes:
         if self.is_finished or self.failure is not None:

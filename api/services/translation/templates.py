@@ -25,7 +25,7 @@ class FrameTemplate:
     front of `out_last`, or spaces, which are dropped.
     """
 
-    __slots__ = ("_after", "_before", "_last", "_out_after", "_out_before", "_out_last", "_padding")
+    __slots__ = ("_after", "_before", "_last", "_out_after", "_out_before", "_out_last", "_padding", "_tail")
 
     def __init__(
         self,
@@ -44,14 +44,29 @@ class FrameTemplate:
         self._out_after = out_after
         self._out_last = out_last
         self._padding = None if not last else _SPACES if out_last is None else _ANY_TEXT
+        self._tail = after + last if out_last is None else None
 
-    def fill(self, data: bytes, pieces: list[bytes], texts: list[bytes] | None = None) -> int:
-        """Translate the whole frames at the start of `data` that are alike; returns where they end.
+    def fill_one(self, data: bytes, texts: list[bytes] | None = None) -> bytes | None:
+        """`fill` for what comes most: one frame that is alike, and nothing else. None: it is not that."""
+        tail = self._tail
+        if tail is None or not data.startswith(self._before) or not data.endswith(tail):
+            return None
+        text = data[len(self._before) : -len(tail)]
+        # There is no end of a frame in it, so it is one.
+        if _TEXT.fullmatch(text) is None or not (text.isascii() or _is_utf8(text)):
+            return None
+        if texts is not None:
+            texts.append(text)
+        return self._out_before + text + self._out_after
+
+    def fill(
+        self, data: bytes, pieces: list[bytes], texts: list[bytes] | None = None, *, place: int = 0
+    ) -> int:
+        """Translate the whole frames in `data` from `place` on that are alike; returns where they end.
 
         What goes out is added to `pieces`, and each text, as it stands in JSON, to `texts`.
         """
         before, after, padding = self._before, self._after, self._padding
-        place = 0
         while data.startswith(before, place):
             start = place + len(before)
             found = _TEXT.match(data, start)

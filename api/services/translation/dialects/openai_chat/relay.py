@@ -17,7 +17,7 @@ from api.services.translation.dialects.openai_chat.usage import decode_usage
 from api.services.translation.events import interrupted
 from api.services.translation.failures import Failure
 from api.services.translation.json_text import dump_json, load_json
-from api.services.translation.sse import DONE, Frame, FrameSplitter, replace_data
+from api.services.translation.sse import DONE, Frame, FrameSplitter, frame_end, replace_data
 from api.services.translation.templates import FrameTemplate, learn_template
 from api.services.translation.usage import Usage
 
@@ -61,18 +61,23 @@ class StreamRelay:
     def feed(self, data: bytes) -> bytes:
         if self.is_finished or self.failure is not None:
             return b""
-        pieces: list[bytes] = []
         if self._template is not None and self._splitter.is_between_frames:
-            done = self._template.fill(data, pieces)
-            if done == len(data):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            data = data[done:]
-        for frame in self._splitter.feed(data):
-            self._relay(frame, pieces)
-            if self.is_finished or self.failure is not None:
-                break
-        else:
+            out = self._template.fill_one(data)
+            if out is not None:
+                return out
+        pieces: list[bytes] = []
+        place = 0
+        while place < len(data) and self.failure is None:
+            if self._template is not None and self._splitter.is_between_frames:
+                place = self._template.fill(data, pieces, place=place)
+            # Whatever is not alike goes the long way by itself: what follows it may be alike again.
+            end = frame_end(data, place)
+            for frame in self._splitter.feed(data[place:end]):
+                self._relay(frame, pieces)
+                if self.is_finished or self.failure is not None:
+                    return b"".join(pieces)
             self.failure = self._splitter.failure
+            place = end
         return b"".join(pieces)
 
     def feed_unstreamed(self, body: bytes) -> bytes:
