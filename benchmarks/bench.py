@@ -19,15 +19,15 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import chart, goals, guard, processes, publishing, tables
 from benchmarks.candidates import HERE, ROOT, Candidate, Field, ask, open_field
 from benchmarks.imports import measure_imports
+from benchmarks.peers import find, read_settings
 from benchmarks.rebuilding import measure_rebuilds
-from benchmarks.scenarios import BUSY, LARGE_SCENARIOS, SCENARIOS, STREAMS, Scenario, measure
+from benchmarks.scenarios import BUSY, LARGE_SCENARIOS, SCENARIOS, STREAMS, Scenario, is_for, measure
 from benchmarks.summary import flatten, summarize, versions
 
 _PACKAGES = {
@@ -52,7 +52,7 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     stem = target / report["machine"]["time"][:16].replace(":", "")
     stem.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    stem.with_suffix(".svg").write_text(chart.draw(report["summary"]))
+    stem.with_suffix(".svg").write_text(chart.draw(tables.without_peers(report)))
     print("\n".join(tables.every_table(report).values()))
     print(f"Written: {stem}.json and .svg, in {report['seconds']:.0f} s.")
     if options.publish:
@@ -78,11 +78,12 @@ def _run(field: Field, options: argparse.Namespace) -> dict[str, Any]:
         field.python("aiohttp", "benchmarks.ref_aiohttp"),
     ]
     large, database, spare_key = field.large_patchbay()
-    candidates = [*references, *field.patchbay(), large, *(_peer(text) for text in options.peer)]
+    peers = [candidate for text in options.peer for candidate in _peers(field, text)]
+    candidates = [*references, *field.patchbay(), large, *peers]
     for candidate in candidates:
         ask(candidate)
     rounds = _rounds(field, candidates, SCENARIOS, range(1, options.rounds + 1))
-    loaded = [candidate for candidate in candidates if not candidate.is_variant]
+    loaded = [candidate for candidate in candidates if not candidate.is_variant and not candidate.is_peer]
     rounds += _rounds(field, loaded, LARGE_SCENARIOS, (1,))
     names = [scenario.name for scenario in (*SCENARIOS, *LARGE_SCENARIOS)]
     summary = summarize(rounds, [candidate.name for candidate in candidates], names)
@@ -99,6 +100,10 @@ def _run(field: Field, options: argparse.Namespace) -> dict[str, Any]:
         "rounds_asked": options.rounds,
         "seconds": time.monotonic() - began,
         "facts": facts,
+        "peers": {
+            peer.name: {"version": peer.version, "connections": peer.connections, "only": peer.only}
+            for peer in peers
+        },
         **extras,
         "goals": goals.judge(summary, facts, extras["changes"]),
         "summary": summary,
@@ -113,7 +118,7 @@ def _rounds(
     for number in numbers:
         for scenario in scenarios:
             for candidate in candidates:
-                if candidate.is_variant and not scenario.for_variants:
+                if not is_for(scenario, candidate):
                     continue
                 figures = measure(scenario, candidate, field.folder)
                 found.append(
@@ -166,20 +171,16 @@ def _line(found: dict[str, Any]) -> str:
     return "  ".join(f"{name} {flat[name]:.4g}" for name in shown if flat.get(name) is not None)
 
 
-def _peer(text: str) -> Candidate:
-    """`NAME=PORT[,model=…][,key=…][,path=…]`: a gateway that the reader has started."""
-    name, _, rest = text.partition("=")
-    port, *settings = rest.split(",")
-    found = Candidate(name, int(port), processes.listener(int(port)))
-    given = dict(setting.split("=", 1) for setting in settings)
-    if unknown := given.keys() - {"model", "key", "path"}:
-        raise SystemExit(f"--peer {text}: {', '.join(sorted(unknown))} is no setting of a peer.")
-    return replace(
-        found,
-        model=given.get("model", found.model),
-        key=given.get("key", found.key),
-        path=given.get("path", found.path),
-    )
+def _peers(field: Field, text: str) -> list[Candidate]:
+    """NAME is one that peers.toml knows; `NAME=PORT[,SETTING=…]` one that the reader has started."""
+    name, mark, rest = text.partition("=")
+    if not mark:
+        return field.peer(find(name))
+    port, _, settings = rest.partition(",")
+    given = read_settings(settings)
+    if unknown := set(given["only"]) - {scenario.name for scenario in (*SCENARIOS, *LARGE_SCENARIOS)}:
+        raise SystemExit(f"--peer {text}: there is no scenario {', '.join(sorted(unknown))}.")
+    return [Candidate(name, int(port), processes.listener(int(port)), is_peer=True, **given)]
 
 
 def _check_tools() -> None:
@@ -201,7 +202,13 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--mock-port", type=int, default=0, help="fixed, so that peers can be pointed at it")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PORT[,model=…,key=…,path=…]")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME[=PORT,…]",
+        help="another gateway (benchmarks/peers/README.md)",
+    )
     parser.add_argument("--output", default=str(HERE / "results"))
     parser.add_argument("--publish", action="store_true", help="write the tables of docs/performance.md too")
     parser.add_argument(

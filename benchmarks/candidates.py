@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import processes
+from benchmarks.peers import Peer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -37,9 +38,17 @@ class Candidate:
     model: str = OPENAI_MODEL
     key: str = "bench"
     path: str = "/v1/chat/completions"
+    headers: dict[str, str] = field(default_factory=dict)
     is_variant: bool = False
     """Measured only for its CPU per request and per chunk."""
     facts: dict[str, float] = field(default_factory=dict)
+    is_peer: bool = False
+    """Another gateway: it has a table of its own, and no goal is about it."""
+    version: str = ""
+    connections: int = 0
+    """No more than these at once, where a scenario has more; 0: as many as it has."""
+    only: tuple[str, ...] = ()
+    """The names of the scenarios that it runs through; none: all."""
 
 
 class Field:
@@ -120,6 +129,16 @@ class Field:
             spare,
         )
 
+    def peer(self, peer: Peer) -> list[Candidate]:
+        """Another gateway, installed where it is not yet: one candidate for each of its rows."""
+        peer.install_once()
+        pid = self._start(peer.name, peer.command(), peer.serve_settings(self.upstream, free_port()))
+        port = self._port_of_newest(peer.name)
+        return [
+            Candidate(name, port, pid, is_peer=True, version=peer.version, **row)
+            for name, row in peer.candidates(self.upstream)
+        ]
+
     def environment(self) -> dict[str, str]:
         """What a Python process of ours runs with."""
         settings = {"DATA_DIR": str(self.folder / "data"), "DJANGO_SETTINGS_MODULE": "proxy_site.settings"}
@@ -193,6 +212,17 @@ class Field:
         wait_for(port, pid)
         return pid
 
+    def _port_of_newest(self, name: str) -> int:
+        """Of the process that was started last, which may choose its port itself, and take its time."""
+        process = self._running[-1]
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if ports := processes.listening(processes.family(process.pid)):
+                return min(ports)
+            time.sleep(0.1)
+        said = (self.folder / f"{name}.log").read_text(errors="replace")
+        raise SystemExit(f"{name} does not listen:\n{said[-2000:]}")
+
     def _start(self, name: str, command: list[str], settings: dict[str, str]) -> int:
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
@@ -232,6 +262,7 @@ def request_bytes(
         "content-type": "application/json",
         "accept": "text/event-stream" if is_stream else "application/json",
         "user-agent": "patchbay-bench",
+        **candidate.headers,
     }
     return headers, body
 

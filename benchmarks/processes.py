@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,19 +60,29 @@ def look(pid: int) -> Peak:
 
 def listener(port: int) -> int:
     """The oldest process that listens on the port; for programs that somebody else started."""
-    inodes = set()
+    for pid in sorted(int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()):
+        if port in listening([pid]):
+            return pid
+    raise SystemExit(f"Nobody listens on port {port} whose files this user may see.")
+
+
+def listening(pids: Iterable[int]) -> set[int]:
+    """The TCP ports that these processes listen on, as far as this user may see their files."""
+    ports = {}
     for table in ("tcp", "tcp6"):
         for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
-    for pid in sorted(int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()):
-        try:
-            if any(os.readlink(link) in inodes for link in (_PROC / str(pid) / "fd").iterdir()):
-                return pid
-        except OSError:
-            continue
-    raise SystemExit(f"Nobody listens on port {port} whose files this user may see.")
+            if fields[3] == "0A":
+                ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
+    return {ports[file] for pid in pids for file in _open_files(pid) if file in ports}
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for link in (_PROC / str(pid) / "fd").iterdir():
+            # Closed meanwhile, perhaps.
+            with contextlib.suppress(OSError):
+                yield os.readlink(link)
 
 
 class Watch:

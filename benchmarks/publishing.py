@@ -33,7 +33,7 @@ def publish(results: Path) -> None:
     source = f"Every round is in [`{results.name}`](../benchmarks/results/{results.name}).\n"
     parts = {**tables.every_table(report), "source": source}
     PAGE.write_text(fill(PAGE.read_text(), parts, leave=("layers",)))
-    CHART.write_text(chart.draw(report["summary"]))
+    CHART.write_text(chart.draw(tables.without_peers(report)))
     print(f"Published: {PAGE.relative_to(ROOT)} and {CHART.relative_to(ROOT)}.")
 
 

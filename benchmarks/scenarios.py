@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ LARGE_SCENARIOS = (
 
 def measure(scenario: Scenario, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """One round's figures. What was not answered is counted under `errors` and `stuck`."""
+    scenario = replace(scenario, connections=connections(scenario, candidate))
     user, system = processes.cpu_seconds(candidate.pid)
     before = processes.look(candidate.pid)
     with processes.Watch(candidate.pid, scenario.watched_every) as watch:
@@ -93,6 +94,16 @@ def measure(scenario: Scenario, candidate: Candidate, folder: Path) -> dict[str,
     found["grown_mib"] = round(max(0.0, watch.peak.pss_mib - before.pss_mib), 1)
     found["threads"] = watch.peak.threads
     return found
+
+
+def is_for(scenario: Scenario, candidate: Candidate) -> bool:
+    if candidate.is_variant:
+        return scenario.for_variants
+    return not candidate.only or scenario.name in candidate.only
+
+
+def connections(scenario: Scenario, candidate: Candidate) -> int:
+    return min(scenario.connections, candidate.connections or scenario.connections)
 
 
 def _wrk(scenario: Scenario, candidate: Candidate, folder: Path) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import peer_table
 from benchmarks.candidates import LARGE
+from benchmarks.markdown import cell, table
 from benchmarks.scenarios import LARGE_SCENARIOS
 
 Report = Mapping[str, Any]
@@ -13,7 +15,7 @@ Report = Mapping[str, Any]
 
 def every_table(report: Report) -> dict[str, str]:
     """By the name that its markers in the page have."""
-    summary = report["summary"]
+    summary = without_peers(report)
     return {
         "run": _run(report),
         "requests": _requests(summary),
@@ -23,8 +25,14 @@ def every_table(report: Report) -> dict[str, str]:
         "catalog": _catalog(report),
         "large": _large(summary),
         "imports": _imports(report["imports"]),
-        "spread": _spread(report["rounds"]),
+        "spread": _spread([each for each in report["rounds"] if each["candidate"] in summary]),
+        "peers": peer_table.peers(report),
     }
+
+
+def without_peers(report: Report) -> Report:
+    """The summary of all candidates but other gateways, whose figures have a table of their own."""
+    return {name: found for name, found in report["summary"].items() if name not in report.get("peers", {})}
 
 
 def _run(report: Report) -> str:
@@ -65,7 +73,7 @@ def _run(report: Report) -> str:
         ),
         ("rounds", f"{report['rounds_asked']}, interleaved, medians; {report['seconds'] / 60:.1f} minutes"),
     ]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _requests(summary: Report) -> str:
@@ -90,17 +98,17 @@ def _requests(summary: Report) -> str:
         rows.append(
             (
                 name,
-                _cell(busy, "cpu_ms_per_request", 3),
-                _cell(busy, "user_ms_per_request", 3),
-                _cell(busy, "rps", 0),
-                _cell(unloaded, "added_p50_ms", 3),
-                f"{_cell(burst, 'added_p50_ms', 2)} / {_cell(burst, 'added_p99_ms', 2)}",
-                _cell(streams, "cpu_us_per_chunk", 1),
-                _cell(streams, "first_p50_ms", 2),
-                _cell(streams, "chunk_p99_ms", 2),
+                cell(busy, "cpu_ms_per_request", 3),
+                cell(busy, "user_ms_per_request", 3),
+                cell(busy, "rps", 0),
+                cell(unloaded, "added_p50_ms", 3),
+                f"{cell(burst, 'added_p50_ms', 2)} / {cell(burst, 'added_p99_ms', 2)}",
+                cell(streams, "cpu_us_per_chunk", 1),
+                cell(streams, "first_p50_ms", 2),
+                cell(streams, "chunk_p99_ms", 2),
             )
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _streams(summary: Report) -> str:
@@ -117,18 +125,18 @@ def _streams(summary: Report) -> str:
     rows = [
         (
             name,
-            _cell(many, "chunks_per_second", 0),
-            _cell(many, "cpu_us_per_chunk", 1),
-            _cell(many, "first_p50_ms", 1),
-            f"{_cell(many, 'chunk_p50_ms', 1)} / {_cell(many, 'chunk_p99_ms', 1)}",
-            f"{_cell(many, 'errors', 0)}, {_cell(many, 'stuck', 0)}",
-            _cell(many, "peak_pss_mib", 0),
-            _cell(many, "threads", 0),
+            cell(many, "chunks_per_second", 0),
+            cell(many, "cpu_us_per_chunk", 1),
+            cell(many, "first_p50_ms", 1),
+            f"{cell(many, 'chunk_p50_ms', 1)} / {cell(many, 'chunk_p99_ms', 1)}",
+            f"{cell(many, 'errors', 0)}, {cell(many, 'stuck', 0)}",
+            cell(many, "peak_pss_mib", 0),
+            cell(many, "threads", 0),
         )
         for name, found in summary.items()
         if (many := found.get("many streams"))
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _features(summary: Report) -> str:
@@ -141,7 +149,7 @@ def _features(summary: Report) -> str:
         if label == name or name == LARGE or whole is None or cost is None:
             continue
         rows.append((label, f"{cost:.3f}", f"{(whole - cost) * 1e3:+.0f} µs", f"{cost / whole:.2f}×"))
-    return _table(
+    return table(
         ("Patchbay with", "CPU ms/request", "what all switched on costs over it", "share of all switched on"),
         rows,
     )
@@ -156,20 +164,20 @@ def _goals(goals: Sequence[Mapping[str, Any]]) -> str:
         word = "met" if goal["met"] else "**missed**"
         rows.append((goal["goal"], f"{bound}{unit}", f"{goal['measured']:.3g}{unit}", word))
     sentence = f"{met} of the {len(goals)} goals that this run can judge are met, {len(goals) - met} missed."
-    return f"{sentence}\n\n{_table(('goal', 'asked', 'measured', ''), rows)}"
+    return f"{sentence}\n\n{table(('goal', 'asked', 'measured', ''), rows)}"
 
 
 def _catalog(report: Report) -> str:
     changes, facts, large = report["changes"], report["facts"], report["large_catalog"]
     summary = report["summary"]
-    sizes = _table(
+    sizes = table(
         ("", "CPU ms/request", "start to first answer, s", "idle MiB (PSS)"),
         [
             (
                 name,
-                _cell(summary.get(candidate, {}).get("busy", {}), "cpu_ms_per_request", 3),
-                _cell(found, "start_seconds", 2),
-                _cell(found, "idle_pss_mib", 0),
+                cell(summary.get(candidate, {}).get("busy", {}), "cpu_ms_per_request", 3),
+                cell(found, "start_seconds", 2),
+                cell(found, "idle_pss_mib", 0),
             )
             for name, candidate, found in (
                 ("12 models, 1 key", "patchbay", facts),
@@ -177,16 +185,16 @@ def _catalog(report: Report) -> str:
             )
         ],
     )
-    latencies = _table(
+    latencies = table(
         ("400 requests/s beside it", "p50 ms", "p99 ms", "longest ms", "CPU ms/request", "errors"),
         [
             (
                 name,
-                _cell(changes[name], "p50_ms", 2),
-                _cell(changes[name], "p99_ms", 2),
-                _cell(changes[name], "max_ms", 1),
-                _cell(changes[name], "cpu_ms_per_request", 3),
-                _cell(changes[name], "errors", 0),
+                cell(changes[name], "p50_ms", 2),
+                cell(changes[name], "p99_ms", 2),
+                cell(changes[name], "max_ms", 1),
+                cell(changes[name], "cpu_ms_per_request", 3),
+                cell(changes[name], "errors", 0),
             )
             for name in ("quiet", "catalog changes", "key changes")
         ],
@@ -206,20 +214,20 @@ def _large(summary: Report) -> str:
         cells = []
         for name in names:
             figures = found.get(name, {})
-            cost = _cell(figures, "cpu_us_per_chunk", 2) or _cell(figures, "cpu_ms_per_mb", 2)
-            cells.append(f"{cost}; {_cell(figures, 'grown_mib', 0)}" if cost else "")
+            cost = cell(figures, "cpu_us_per_chunk", 2) or cell(figures, "cpu_ms_per_mb", 2)
+            cells.append(f"{cost}; {cell(figures, 'grown_mib', 0)}" if cost else "")
         if any(cells):
             rows.append((candidate, *cells))
     note = (
         "CPU ms per MB (of streams: µs per chunk); then by how many MiB (PSS) the process grew meanwhile. "
         "The mock sends a stream's chunks as fast as they are taken, so that many arrive in one piece."
     )
-    return f"{_table(('', *names), rows)}\n{note}\n"
+    return f"{table(('', *names), rows)}\n{note}\n"
 
 
 def _imports(rows: Sequence[Mapping[str, Any]]) -> str:
     loaded = [row for row in rows if not row["is_optional"]]
-    table = _table(
+    listed = table(
         ("import", "ms", "MiB (PSS)", "when"),
         [
             (
@@ -233,7 +241,7 @@ def _imports(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     milliseconds, mib = sum(row["ms"] for row in loaded), sum(row["mib"] for row in loaded)
     return (
-        f"{table}\nTogether {milliseconds:.0f} ms and {mib:.0f} MiB. "
+        f"{listed}\nTogether {milliseconds:.0f} ms and {mib:.0f} MiB. "
         "One row leaves out what an earlier one brought.\n"
     )
 
@@ -250,14 +258,3 @@ def _spread(rounds: Sequence[Mapping[str, Any]]) -> str:
 def _busy(summary: Report, candidate: str) -> float | None:
     value = summary.get(candidate, {}).get("busy", {}).get("cpu_ms_per_request")
     return None if value is None else float(value)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(found: Mapping[str, Any], name: str, digits: int) -> str:
-    value = found.get(name)
-    return "" if value is None else f"{value:,.{digits}f}"
