@@ -7,15 +7,15 @@ import io
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Iterable
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpResponse
 from django.utils.functional import cached_property
 
-from api.response import ApiResponse
+from api.connection import ClientGone, Connection
+from api.header_names import NAMES, plain_name
 from api.services.translation.failures import Failure, FailureKind
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
@@ -45,39 +45,6 @@ def make_request_id() -> str:
         return own
 
 
-class Connection(Protocol):
-    """The client's, as our own server offers it beside ASGI's messages: the extension `patchbay.connection`.
-
-    Everything here takes effect at once and waits for nothing.
-    """
-
-    @property
-    def is_abandoned(self) -> bool:
-        """The client has hung up, and the task that serves it was cancelled to say so."""
-        ...
-
-    def take_body(self) -> bytes | None:
-        """The whole body; None where some of it has not come yet."""
-        ...
-
-    def watch(self) -> None:
-        """From now on, until `unwatch`, a client that hangs up cancels the task that serves it."""
-        ...
-
-    def unwatch(self) -> None: ...
-
-    def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-        """Send a whole answer; its length is told beside `headers`.
-
-        False: nothing was sent, for the client still has to read what it got before.
-        """
-        ...
-
-
-class ClientGone(Exception):
-    """The client closed its connection before its request was whole. There is nobody to answer."""
-
-
 class ApiRequest(ASGIRequest):
     """Django's request without Django's reading of headers and body.
 
@@ -87,51 +54,30 @@ class ApiRequest(ASGIRequest):
 
     `client_headers` are the client's, names in lower case; the values of a repeated one
     are joined by commas. META, and what Django makes of it, is there when it is asked for.
-
-    Raises:
-        UnicodeDecodeError: the query string is not UTF-8.
     """
 
-    def __init__(self, scope: dict[str, Any], receive: Any) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.started = time.perf_counter()
-        self.scope = scope
-        self.method = scope["method"]
-        self.path = self.path_info = scope["path"]
-        if scope["query_string"]:
-            scope["query_string"].decode()
-        pairs = scope["headers"]
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-        if len(headers) != len(pairs):
-            headers = _joined(pairs)
+        self.connection = connection
+        self.method = connection.method
+        self.path = self.path_info = connection.path
+        fields = connection.fields
+        headers = {NAMES.get(name) or plain_name(name): value.decode("latin-1") for name, value in fields}
+        if len(headers) != len(fields):
+            headers = _joined(fields)
         self.client_headers = headers
         client_id = headers.get("x-request-id")
         self.request_id = (
             client_id if client_id and _SANE_REQUEST_ID.fullmatch(client_id) else make_request_id()
         )
-        # Taken out: left in, the two would refer to each other and wait for the garbage collector.
-        extensions = scope.get("extensions")
-        self.connection: Connection | None = (
-            extensions.pop("patchbay.connection", None) if extensions else None
-        )
-        self._receive = receive
-        self._is_gone = False
-        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def scope(self) -> dict[str, Any]:  # type: ignore[override]
+        return self.connection.scope
 
     @cached_property
     def META(self) -> dict[str, Any]:  # type: ignore[override]
         return ASGIRequest(self.scope, io.BytesIO()).META
-
-    @property
-    def is_abandoned(self) -> bool:
-        """The client has hung up, and this task was cancelled to say so."""
-        return self._is_gone if self.connection is None else self.connection.is_abandoned
-
-    def answer(self, response: HttpResponse) -> bool:
-        """Send `response` at once, where the server can. False: nothing was sent."""
-        # The answer to a browser's preflight is one of Django's, from the CORS middleware.
-        if self.connection is None or not isinstance(response, ApiResponse):
-            return False
-        return self.connection.answer(response.status_code, response.headers, response.content)
 
     async def read_body(self) -> bytes:
         """The whole body.
@@ -140,16 +86,12 @@ class ApiRequest(ASGIRequest):
             Failure: it is larger than MAX_REQUEST_BYTES, or took longer than REQUEST_BODY_TIMEOUT seconds.
             ClientGone: the client hung up half-way.
         """
-        connection = self.connection
-        body = connection.take_body() if connection is not None else None
+        body = self.connection.take_body()
         if body is None:
             body = await self._wait_for_body()
         elif len(body) > _MAX_BODY_BYTES:
             raise _too_large()
-        if connection is not None:
-            connection.watch()
-        else:
-            self._watcher = asyncio.create_task(self._watch(asyncio.current_task()))
+        self.connection.watch()
         return body
 
     async def _wait_for_body(self) -> bytes:
@@ -169,7 +111,7 @@ class ApiRequest(ASGIRequest):
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await self._receive()
+            message = await self.connection.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part = message.get("body", b"")
@@ -180,25 +122,11 @@ class ApiRequest(ASGIRequest):
             if not message.get("more_body"):
                 return b"".join(parts)
 
-    async def _watch(self, task: asyncio.Task[Any] | None) -> None:
-        # With the body read, the only message left is that the client hung up.
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and task is not None:
-            self._is_gone = True
-            task.cancel()
 
-    def stop_watching(self) -> None:
-        if self.connection is not None:
-            self.connection.unwatch()
-        elif self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None
-
-
-def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for raw_name, raw_value in pairs:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+    for raw_name, raw_value in fields:
+        name, value = plain_name(raw_name), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
 

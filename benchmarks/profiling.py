@@ -59,7 +59,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("attempts and their order", ("api/services/",)),
     (
         "the client's connection: uvicorn, socket",
-        ("uvicorn/", "proxy_site/http_protocol.py", "proxy_site/direct_protocol.py", "proxy_site/bounded"),
+        ("uvicorn/", "proxy_site/http_protocol.py", "proxy_site/direct_c", "proxy_site/bounded"),
     ),
     (
         "Django, DRF, our view and handler",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Coroutine
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxy_site.settings")
@@ -13,6 +14,7 @@ django.setup(set_prefix=False)
 
 from django.core.handlers.asgi import ASGIHandler
 
+from api.connection import Connection
 from proxy_site.bounded_body import BoundedBody
 from proxy_site.handler import ApiLane
 from proxy_site.lifespan import run_lifespan
@@ -22,7 +24,7 @@ _LANE_PATHS = frozenset({"/api", "/v1", "/models", "/healthz", "/readyz", "/metr
 
 
 class Application:
-    """Sends each connection to its handler."""
+    """Sends each request to its handler."""
 
     def __init__(self) -> None:
         self.lane = ApiLane()
@@ -30,8 +32,7 @@ class Application:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            path: str = scope["path"]
-            if path.startswith(_LANE_PREFIXES) or path in _LANE_PATHS:
+            if _is_for_lane(scope["path"]):
                 await self.lane(scope, receive, send)
             else:
                 await self.admin(scope, receive, send)
@@ -40,6 +41,14 @@ class Application:
         else:  # A websocket, which no endpoint of ours speaks.
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+
+    def serve_directly(self, connection: Connection) -> Coroutine[Any, Any, None] | None:
+        """The same, without ASGI's messages, for a server that can do without them. None: it needs them."""
+        return self.lane.serve(connection) if _is_for_lane(connection.path) else None
+
+
+def _is_for_lane(path: str) -> bool:
+    return path.startswith(_LANE_PREFIXES) or path in _LANE_PATHS
 
 
 application = Application()

@@ -16,15 +16,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 from django.urls import ResolverMatch
 
+from api.connection import AsgiConnection, ClientGone, Connection
 from api.errors import render_exception, render_failure
-from api.request import ApiRequest, ClientGone, make_request_id
+from api.request import ApiRequest
 from api.response import ApiResponse
 from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
@@ -35,7 +36,8 @@ from proxy_site.direct_client import direct_client
 
 logger = logging.getLogger("patchbay.lane")
 
-_CACHED_MATCHES = 64
+_CACHED_MATCHES: Final = 64
+_QUERY_IS_NOT_TEXT: Final = Failure(FailureKind.INVALID_REQUEST, "The query string is not UTF-8.")
 
 
 class ApiLane(ASGIHandler):
@@ -49,11 +51,14 @@ class ApiLane(ASGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        chain: Callable[[Any], Awaitable[ApiResponse]] = self._answer
+        chain: Callable[[Any], Awaitable[HttpResponse]] = self._answer
         if settings.CORS_ALLOWED_ORIGINS or settings.CORS_ALLOW_ALL_ORIGINS:
             from corsheaders.middleware import CorsMiddleware
 
-            chain = cast(Callable[[Any], Awaitable[ApiResponse]], CorsMiddleware(chain))
+            async def answer(request: ApiRequest) -> HttpResponse:
+                return await self._answer(request)
+
+            chain = CorsMiddleware(answer)
         self._middleware_chain = chain
 
     def resolve_request(self, request: Any) -> ResolverMatch:
@@ -66,49 +71,60 @@ class ApiLane(ASGIHandler):
         request.resolver_match = match
         return match
 
-    async def _answer(self, request: ApiRequest) -> ApiResponse:
+    def _answer(self, request: ApiRequest) -> Awaitable[ApiResponse]:
         try:
             match = self.resolve_request(request)
             # What as_view() does, without its wrappers: every view here is an ApiView.
             view: ApiView = match.func.cls(**match.func.initkwargs)  # type: ignore[attr-defined]
-            return await view.dispatch(request, *match.args, **match.kwargs)
-        except ClientGone:
-            raise
-        except asyncio.CancelledError:
-            ending = None if request.is_abandoned else lifecycle.claim_cancellation()
-            if ending is None:
-                raise
-            return render_failure(ending)
+            return view.dispatch(request, *match.args, **match.kwargs)
         except Exception as error:
-            return render_exception(error, request)
+            return _refuse(error, request)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await self.serve(AsgiConnection(scope, receive, send))
+
+    async def serve(self, connection: Connection) -> None:
+        request = ApiRequest(connection)
         try:
-            request = ApiRequest(scope, receive)
-        except UnicodeDecodeError:
-            failure = Failure(FailureKind.INVALID_REQUEST, "The query string is not UTF-8.")
-            refusal = render_failure(failure)
-            refusal.headers["x-request-id"] = make_request_id()
-            await _send_whole(refusal, send)
-            return
-        try:
-            response = await self._middleware_chain(request)
+            if connection.query and not _is_utf8(connection.query):
+                response: HttpResponse = render_failure(_QUERY_IS_NOT_TEXT)
+            else:
+                response = await self._middleware_chain(request)
             response.headers["x-request-id"] = request.request_id
             if isinstance(response, EventStream):
-                await _send_stream(response, send)
-            elif not request.answer(response):
-                await _send_whole(response, send)
+                await _send_stream(response, connection.send)
+            elif not (
+                # The answer to a browser's preflight is one of Django's, from the CORS middleware.
+                isinstance(response, ApiResponse)
+                and connection.answer(response.status_code, response.headers, response.content)
+            ):
+                await _send_whole(response, connection.send)
         except ClientGone:
             return
         except asyncio.CancelledError:
-            if not request.is_abandoned:
+            if not connection.is_abandoned:
                 raise
-            # The client hung up, and the watcher cancelled this very task to say so.
+            # The client hung up, and this very task was cancelled to say so.
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
+        except Exception:
+            # The server sees that the answer is missing, or half sent, and does the rest.
+            logger.exception("A request could not be answered.")
         finally:
-            request.stop_watching()
+            connection.finish()
+
+
+async def _refuse(error: Exception, request: ApiRequest) -> ApiResponse:
+    return render_exception(error, request)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _wire_headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:

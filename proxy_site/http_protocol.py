@@ -14,19 +14,30 @@ from __future__ import annotations
 
 import asyncio
 import http
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import httptools
 from django.conf import settings
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.request import make_request_id
 from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_failure
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.json_text import dump_json
-from proxy_site.direct_protocol import DirectProtocol
+from proxy_site.direct_cycle import DirectCycle, read_target
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 200
+
+ServeDirectly = Callable[[DirectCycle], Coroutine[Any, Any, None] | None]
+"""What an application may offer beside ASGI, as `serve_directly`. None: not for this request."""
+
+_READ_AHEAD: Final = 8
+"""How many requests may wait behind the one that is served. Reading goes on until then: a
+connection that is not read from does not tell of its end."""
 
 _EXCESS: Final = 1000
 """How many connections over MAX_CONNECTIONS are told so. Beyond them they are cut."""
@@ -36,9 +47,21 @@ _LINGER_SECONDS: Final = 5.0
 once, the connection would be reset, and the answer lost with it."""
 
 
-class BoundedProtocol(DirectProtocol):
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol for HTTP alone. What the application can serve directly takes that way."""
+
+    cycle: DirectCycle
+
+    on_message_begin = None  # type: ignore[assignment]
+    """Nothing to do: what a head begins with is put back when the last one ends."""
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.url = b""
+        self.headers = []
+        self._serve_directly: ServeDirectly | None = getattr(self.app, "serve_directly", None)
+        self._served: DirectCycle | None = None
+        self._idle_since = 0.0
         self._expects_head = True
         # Bytes that came since the last that led to anything: of an unfinished head, of
         # trailers, of the extensions of chunks.
@@ -55,19 +78,36 @@ class BoundedProtocol(DirectProtocol):
                 transport.abort()
                 return
             self.app = _refuse_client
+            self._serve_directly = None
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for timer in (self._head_timer, self._linger_timer, self._unread_timer):
+        for timer in (
+            self._head_timer,
+            self._linger_timer,
+            self._unread_timer,
+            self.timeout_keep_alive_task,
+        ):
             if timer is not None:
                 timer.cancel()
+        self.pipeline.clear()
+        # uvicorn tells the newest cycle only, which, of pipelined requests, waits for its turn.
+        if self._served is not None and not self._served.response_complete:
+            self._served.hang_up()
 
-    # Heads.
+    # Requests, as the parser finds them.
 
     def data_received(self, data: bytes) -> None:
         self._unproductive += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+            return
+        except httptools.HttpParserUpgrade:
+            pass  # Whoever asks for another protocol is served in this one, and fills no log.
         if not self._unproductive or self.transport.is_closing():
             return
         if self._unproductive > MAX_HEAD_BYTES:
@@ -76,40 +116,92 @@ class BoundedProtocol(DirectProtocol):
         elif self._expects_head and self._head_timer is None:
             self._await_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
-        if len(self.headers) > MAX_HEADERS or (
+        fields, url = self.headers, self.url
+        if len(fields) > MAX_HEADERS or (
             self._unproductive > MAX_HEAD_BYTES
-            and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+            and len(url) + sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES
         ):
             self._is_head_too_large = True
             raise ValueError("the head is too large")
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
+        http_version = self.parser.get_http_version()
+        if http_version not in ("1.1", "1.0"):
             raise ValueError("not a version of HTTP that has headers")
         self._expects_head = False
         self._unproductive = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
-        if lifecycle.is_draining():
-            self.cycle.keep_alive = False
+        self.url = b""
         # Trailers would join the headers of a request that is being served already.
         self.headers = []
+        before: DirectCycle | None = self.cycle
+        cycle = self.cycle = DirectCycle(
+            self,
+            read_target(url),
+            fields,
+            http_version=http_version,
+            keep_alive=(
+                http_version != "1.0" and self.parser.should_keep_alive() and not lifecycle.is_draining()
+            ),
+        )
+        if before is None or before.response_complete:
+            self._start(cycle)
+        else:
+            self.pipeline.appendleft((cycle, self.app))
+            if len(self.pipeline) >= _READ_AHEAD:
+                self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         self._unproductive = 0
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.add_body(body)
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.end_body()
         self._expects_head = True
         self._unproductive = 0
+        if self.headers:
+            self.headers = []
         if self._linger_timer is not None:
             self._linger_timer.cancel()
             self._linger_timer = None
+            self._await_request()
+
+    def _start(self, cycle: DirectCycle) -> None:
+        serving = self._serve_directly(cycle) if self._serve_directly is not None else None
+        task = self.loop.create_task(serving if serving is not None else cycle.run_asgi(self.app))
+        self.tasks.add(task)
+        cycle.task = task
+        self._served = cycle
+
+    # Waiting for a request.
+
+    def _await_request(self) -> None:
+        """Close the connection when no request comes. One timer runs on from request to request."""
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or not self.is_idle():
+            return  # Who is being served awaits the next request afterwards.
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            self.transport.close()
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(settings.REQUEST_HEADERS_TIMEOUT, self._end_wait)
@@ -149,10 +241,21 @@ class BoundedProtocol(DirectProtocol):
 
     # Answers.
 
+    def default_fields(self) -> bytes:
+        """The headers that every answer has, as they are sent."""
+        return _joined(self.server_state.default_headers)
+
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.cycle.response_complete and not self._expects_head and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start(self.pipeline.pop()[0])  # type: ignore[arg-type]
+        elif self._expects_head:
+            self._await_request()
+        else:
             self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
@@ -191,8 +294,18 @@ class BoundedProtocol(DirectProtocol):
         # In the middle of another answer there is no place for words.
         self.transport.close()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: whoever asks for another protocol is served in this one, and fills no log."""
+
+_known_defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _joined(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """These lines of a head. uvicorn puts another list in their place once a second."""
+    global _known_defaults
+    known, lines = _known_defaults
+    if known is not headers:
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        _known_defaults = (headers, lines)
+    return lines
 
 
 async def _refuse_client(scope: Any, receive: Any, send: Any) -> None:

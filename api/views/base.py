@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,9 +10,11 @@ from rest_framework import exceptions
 from rest_framework.views import APIView
 
 from api.auth import Caller, KeyAuthentication
+from api.connection import ClientGone
 from api.errors import render_failure, to_failure
-from api.request import ApiRequest, ClientGone
+from api.request import ApiRequest
 from api.response import ApiResponse
+from api.services import lifecycle
 from api.services.recording import note_refusal
 
 
@@ -60,6 +63,11 @@ class ApiView(APIView):
             return response
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            ending = None if request.connection.is_abandoned else lifecycle.claim_cancellation()
+            if ending is None:
+                raise
+            return render_failure(ending)
         except Exception as error:
             failure = to_failure(error, request)
             note_refusal(request.request_id, request.path, failure)

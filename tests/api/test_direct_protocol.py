@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
+import os
 import socket
 import time
 from typing import Any
 
 import pytest
-from uvicorn.protocols.http.flow_control import FlowControl
+import uvicorn
+from uvicorn.server import ServerState
 
-from api.request import ApiRequest, ClientGone
-from proxy_site.direct_protocol import DirectCycle
+from api.connection import AsgiConnection, ClientGone
+from api.request import ApiRequest, make_request_id
+from proxy_site.direct_cycle import DirectCycle, read_target
+from proxy_site.http_protocol import BoundedProtocol
 from tests.api.http import say
 from tests.fake_upstream import Answer, FakeUpstream, Stall
 from tests.live_server import LiveServer
@@ -97,34 +100,51 @@ class _Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
+        self.is_closed = False
+        self.protocol: BoundedProtocol
 
     def write(self, data: Any) -> None:
         self.written.append(bytes(data))
 
     def is_closing(self) -> bool:
-        return False
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
 
 
-def _cycle(transport: _Transport) -> DirectCycle:
-    log = logging.getLogger("tests")
-    return DirectCycle(
-        scope={"type": "http", "method": "POST"},  # type: ignore[typeddict-item]
-        transport=transport,
-        flow=FlowControl(transport),
-        logger=log,
-        access_logger=log,
-        access_log=False,
-        default_headers=[(b"date", b"today")],
-        message_event=asyncio.Event(),
-        expect_100_continue=False,
-        keep_alive=True,
-        on_response=lambda: None,
-    )
+@pytest.fixture
+def transport() -> _Transport:
+    return _Transport()
 
 
-async def test_head_and_body_leave_in_one_write() -> None:
-    transport = _Transport()
-    assert _cycle(transport).answer(200, {"content-type": "text/plain", "x-a": "é"}, b"body")
+async def _cycle(transport: _Transport, field: bytes = b"", *, date: bytes = b"today") -> DirectCycle:
+    """Of a request whose body is on its way, and which nobody serves."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    config = uvicorn.Config(application, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"date", date)]
+    protocol = BoundedProtocol(config=config, server_state=state, app_state={})
+    protocol.connection_made(transport)
+    transport.protocol = protocol
+    protocol.data_received(b"POST /x HTTP/1.1\r\nhost: x\r\n" + field + b"content-length: 13\r\n\r\n")
+    cycle = protocol.cycle
+    assert cycle.task is not None
+    cycle.task.cancel()
+    cycle.task = None
+    return cycle
+
+
+async def test_head_and_body_leave_in_one_write(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
+    assert cycle.answer(200, {"content-type": "text/plain", "x-a": "é"}, b"body")
     assert transport.written == [
         b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: text/plain\r\nx-a: \xe9\r\n"
         b"content-length: 4\r\n\r\nbody"
@@ -133,38 +153,83 @@ async def test_head_and_body_leave_in_one_write() -> None:
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\r\n", "\x00", "\x0b", "\x1b", "\x7f"])
 @pytest.mark.parametrize("where", ["name", "value"])
-async def test_no_control_character_gets_into_a_head(character: str, where: str) -> None:
-    transport = _Transport()
+async def test_no_control_character_gets_into_a_head(
+    transport: _Transport, character: str, where: str
+) -> None:
+    cycle = await _cycle(transport)
     text = f"a{character}b"
     headers = {"content-type": "x"} | ({text: "v"} if where == "name" else {"x-a": text})
     with pytest.raises(ValueError, match="control character"):
-        _cycle(transport).answer(200, headers, b"")
+        cycle.answer(200, headers, b"")
     assert transport.written == []
 
 
-async def test_nothing_is_added_to_what_a_client_does_not_read() -> None:
-    transport = _Transport()
-    cycle = _cycle(transport)
+async def test_nothing_is_added_to_what_a_client_does_not_read(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
     cycle.flow.pause_writing()
     assert not cycle.answer(200, {"content-type": "x"}, b"body")
     assert transport.written == []
     assert not cycle.response_started
 
 
-async def test_a_body_is_taken_whole_or_not_at_all() -> None:
-    cycle = _cycle(_Transport())
-    cycle.body += b"half"
+async def test_a_request_that_nobody_answered_gets_500_and_no_next_one(transport: _Transport) -> None:
+    (await _cycle(transport)).finish()
+    (said,) = transport.written
+    assert said.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert b"\r\nconnection: close\r\n" in said
+    assert transport.is_closed
+
+
+async def test_the_headers_of_every_answer_are_those_of_the_moment(transport: _Transport) -> None:
+    for day in (b"today", b"tomorrow"):
+        cycle = await _cycle(transport, date=day)
+        cycle.answer(200, {"content-type": "x"}, b"")
+        assert b"\r\ndate: " + day + b"\r\n" in transport.written[-1]
+
+
+async def test_a_body_is_taken_whole_or_not_at_all(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
+    cycle.add_body(b"half")
     assert cycle.take_body() is None
-    cycle.body += b" and half"
-    cycle.more_body = False
+    cycle.add_body(b" and ")
+    cycle.add_body(b"half")
+    cycle.end_body()
     assert cycle.take_body() == b"half and half"
 
 
-async def test_a_hang_up_cancels_only_while_it_is_watched_for() -> None:
-    cycle = _cycle(_Transport())
+async def test_messages_tell_a_body_as_it_comes_its_end_once_and_then_the_hang_up(
+    transport: _Transport,
+) -> None:
+    cycle = await _cycle(transport)
+    cycle.add_body(b"half")
+    assert await cycle.receive() == {"type": "http.request", "body": b"half", "more_body": True}
+    waiting = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    cycle.end_body()
+    assert await waiting == {"type": "http.request", "body": b"", "more_body": False}
+    waiting = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    cycle.hang_up()
+    assert await waiting == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("name", [b"Expect", b"expect"])
+async def test_leave_to_send_is_given_when_the_body_is_first_waited_for(
+    transport: _Transport, name: bytes
+) -> None:
+    cycle = await _cycle(transport, name + b": 100-Continue\r\n")
+    assert transport.written == []
+    for _ in range(2):
+        cycle.add_body(b"part")
+        await cycle.receive()
+    assert transport.written == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+
+
+async def test_a_hang_up_cancels_only_while_it_is_watched_for(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
     cycle.task = asyncio.create_task(asyncio.sleep(60))
-    cycle.watch()
-    cycle.unwatch()
     cycle.hang_up()
     assert not cycle.is_abandoned
     # One that came before the watch began is not missed.
@@ -172,6 +237,40 @@ async def test_a_hang_up_cancels_only_while_it_is_watched_for() -> None:
     assert cycle.is_abandoned
     with pytest.raises(asyncio.CancelledError):
         await cycle.task
+
+
+async def test_a_hang_up_cancels_nothing_that_is_finished(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
+    cycle.task = asyncio.create_task(asyncio.sleep(60))
+    cycle.watch()
+    cycle.finish()
+    cycle.hang_up()
+    assert not cycle.is_abandoned
+    cycle.task.cancel()
+
+
+async def test_an_idle_connection_closes_and_one_that_was_used_meanwhile_does_not(
+    transport: _Transport,
+) -> None:
+    cycle = await _cycle(transport)
+    protocol = transport.protocol
+    protocol.data_received(b"x" * 13)
+    protocol.timeout_keep_alive_handler()
+    assert not transport.is_closed, "its request is not answered"
+    cycle.answer(200, {"content-type": "x"}, b"")
+    protocol.timeout_keep_alive_handler()
+    assert not transport.is_closed, "it was answered just now"
+    protocol.timeout_keep_alive = 0
+    protocol.timeout_keep_alive_handler()
+    assert transport.is_closed
+
+
+def test_targets_are_read_the_same_whether_they_were_met_before_or_not() -> None:
+    for url in (b"/v1/chat/completions", b"/v1/models/a%2Fb?x=%41", b"/" + b"p" * 5_000 + b"?q"):
+        first, again = read_target(url), read_target(url)
+        assert first == again
+    assert read_target(b"/v1/models/a%2Fb?x=%41") == ("/v1/models/a/b", b"/v1/models/a%2Fb", b"x=%41")
+    assert len(read_target(b"/" + b"p" * 5_000 + b"?q").path) == 5_001
 
 
 # The same by messages, for any other server.
@@ -190,7 +289,7 @@ def _request(*messages: dict[str, Any]) -> ApiRequest:
         "query_string": b"",
         "headers": [(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3")],
     }
-    return ApiRequest(scope, receive)
+    return ApiRequest(AsgiConnection(scope, receive, send=None))
 
 
 async def test_a_body_in_pieces_is_joined_and_a_hang_up_cancels() -> None:
@@ -202,11 +301,11 @@ async def test_a_body_in_pieces_is_joined_and_a_hang_up_cancels() -> None:
     assert await request.read_body() == b"one two"
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(60)
-    assert request.is_abandoned
+    assert request.connection.is_abandoned
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
-    request.stop_watching()
+    request.connection.finish()
 
 
 async def test_a_client_that_leaves_in_its_body_is_not_answered() -> None:
@@ -218,3 +317,29 @@ async def test_headers_that_come_twice_are_joined() -> None:
     request = _request()
     assert request.client_headers == {"x-a": "1,3", "x-b": "2"}
     assert request.META["HTTP_X_A"] == "1,3"
+
+
+async def test_a_name_is_the_same_in_any_case() -> None:
+    fields = [
+        (b"Authorization", b"Bearer t"),
+        (b"X-CUSTOM", b"1"),
+        (b"x-custom", b"2"),
+        (b"user-agent", b"a"),
+    ]
+    scope = {"method": "GET", "path": "/", "query_string": b"", "headers": fields}
+    headers = ApiRequest(AsgiConnection(scope, None, None)).client_headers
+    assert headers == {"authorization": "Bearer t", "x-custom": "1,2", "user-agent": "a"}
+
+
+def test_request_ids_are_never_the_same_in_another_process_either() -> None:
+    ids = [make_request_id() for _ in range(1_000)]
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        os.write(theirs, "\n".join(make_request_id() for _ in range(200)).encode())
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        ids += pipe.read().decode().split("\n")
+    ids += [make_request_id() for _ in range(200)]
+    assert len(set(ids)) == len(ids) == 1_400
+    assert all(len(each) == len("req_") + 32 for each in ids)
