@@ -198,7 +198,7 @@ class _Translation:
     def continue_after(self, body: bytes) -> Exchange | None:
         if not anthropic_replies.may_be_paused(body):
             return None
-        message = anthropic_replies.read_message(body)
+        message = anthropic_replies.read_message(body, is_repeated=True)
         if not anthropic_replies.is_paused(message):
             return None
         return replace(

@@ -20,31 +20,26 @@ def set_breakpoints(body: JsonObject, request: ChatRequest, ignored: Ignored, *,
     """
     if request.cache is not None:
         body["cache_control"] = encode_cache(request.cache)
-    marked = [block for block in _blocks(body) if "cache_control" in block]
-    if is_automatic and not marked and request.cache is None and request.caches_automatically is not False:
+    before: list[JsonObject] = _marked(body["tools"]) if "tools" in body else []
+    system = body.get("system")
+    if isinstance(system, list):
+        before += _marked(system)
+    in_turns: list[JsonObject] = []
+    for message in body["messages"]:
+        content = message["content"]
+        if isinstance(content, list):
+            in_turns += _marked(content)
+    has_marks = request.cache is not None or before or in_turns
+    if is_automatic and not has_marks and request.caches_automatically is not False:
         body["cache_control"] = {"type": "ephemeral"}
     elif request.caches_automatically and "cache_control" not in body:
         ignored.add(request.name_of("caches_automatically"))
-    surplus = len(marked) + ("cache_control" in body) - MAX_BREAKPOINTS
+    surplus = len(before) + len(in_turns) + ("cache_control" in body) - MAX_BREAKPOINTS
     if surplus > 0:
         ignored.add(request.name_of("cache"))
-        in_turns = [block for block in _turn_blocks(body) if "cache_control" in block]
-        # In the body's order the conversation comes last.
-        before = marked[: len(marked) - len(in_turns)]
         for block in (in_turns + before[::-1])[:surplus]:
             del block["cache_control"]
 
 
-def _blocks(body: JsonObject) -> list[JsonObject]:
-    blocks = _turn_blocks(body)
-    if isinstance(body.get("system"), list):
-        blocks = body["system"] + blocks
-    return body["tools"] + blocks if "tools" in body else blocks
-
-
-def _turn_blocks(body: JsonObject) -> list[JsonObject]:
-    blocks: list[JsonObject] = []
-    for message in body["messages"]:
-        if isinstance(message["content"], list):
-            blocks += message["content"]
-    return blocks
+def _marked(blocks: list[JsonObject]) -> list[JsonObject]:
+    return [block for block in blocks if "cache_control" in block]

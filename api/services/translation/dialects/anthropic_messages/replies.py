@@ -42,13 +42,12 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 }
 
 
-def read_message(body: bytes) -> JsonObject:
-    """The bytes of a reply as an object. Exact in what is written out again, which most replies have none of.
+def read_message(body: bytes, *, is_repeated: bool = False) -> JsonObject:
+    """The bytes of a reply as an object, exact in what is written out again: the input of calls.
 
-    That is the input of calls, and all the content of a turn that is to be continued.
+    `is_repeated`: all of it is, since the turn is to be continued.
     """
-    is_repeated = _CALL in body or _PAUSE in body
-    message = read_object(body) if is_repeated else look_into(body)
+    message = read_object(body) if is_repeated or _CALL in body else look_into(body)
     if message is None:
         raise invalid_response("The upstream's reply could not be read: it is not a JSON object.")
     return message

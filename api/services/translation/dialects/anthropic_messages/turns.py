@@ -108,7 +108,10 @@ def _encode_plain(turns: tuple[Turn, ...], system: SystemText) -> list[JsonObjec
     messages: list[JsonObject] = []
     is_user_next = True
     for turn in turns:
-        text = _plain_text(turn)
+        part = turn.parts[0] if turn.is_plain_text else None
+        if not isinstance(part, TextPart) or part.cache is not None:
+            return None
+        text = part.text
         if not text or text.isspace():
             return None
         if turn.role is Role.SYSTEM and not messages:
@@ -329,8 +332,7 @@ class _Encoder:
 
 def _plain_text(turn: Turn) -> str | None:
     """The turn's text where it came as a string and can go as one."""
-    if turn.is_plain_text:
-        first = turn.parts[0]
-        if isinstance(first, TextPart) and first.cache is None:
-            return first.text
+    first = turn.parts[0]
+    if turn.is_plain_text and isinstance(first, TextPart) and first.cache is None:
+        return first.text
     return None
