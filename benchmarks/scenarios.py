@@ -66,7 +66,7 @@ LARGE_SCENARIOS = (
     Scenario("request of 20 MB", connections=1, rounds=4, request_mb=20, watched_every=0.02),
     Scenario("reply of 2 MB", connections=1, rounds=10, reply_mb=2, watched_every=0.02),
     Scenario("reply of 10 MB", connections=1, rounds=4, reply_mb=10, watched_every=0.02),
-    Scenario("stream of 10,000", connections=1, rounds=8, pace="10000x0", watched_every=0.02),
+    Scenario("stream of 10,000", connections=1, rounds=20, pace="10000x0", watched_every=0.02),
     Scenario("stream of 100,000", connections=1, rounds=2, pace="100000x0", watched_every=0.02),
 )
 

@@ -61,6 +61,7 @@ class Response:
         "_wants_whole",
         "headers",
         "is_silent",
+        "on_body",
         "status",
         "trouble",
     )
@@ -87,29 +88,49 @@ class Response:
         self._is_complete = False
         self._is_paused = False
         self._wants_whole = False
+        self.on_body: Final = self._pieces.append
+        """The parser calls it for each piece of a body, of streams for each chunk: the list's own method
+        is the cheapest there is. What it means that there are pieces, `feed` sees."""
         self._parser = httptools.HttpResponseParser(self)
 
     # The connection's side.
 
     def feed(self, data: bytes) -> None:
         self.is_silent = False
+        pieces = self._pieces
+        held = len(pieces)
         # Heads, trailers and chunk extensions are held by the parser, which has no limit.
         self._unproductive += len(data)
         try:
             self._parser.feed_data(data)
-            if self._unproductive > _MAX_HEAD_BYTES and not self._is_complete:
+            if len(pieces) > held:
+                self._unproductive = 0
+            elif self._unproductive > _MAX_HEAD_BYTES and not self._is_complete:
                 raise httptools.HttpParserError
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # Bytes behind the end come here too: the response stays whole, the connection goes.
             self.trouble = Trouble.BROKEN_OFF if self.status else Trouble.NOT_HTTP
             self._source.abort()
             self._wake()
-        if self._pieces:
+        if pieces:
             if self._taker is not None:
                 self._pour(self._taker)
-            # Who wants all of it has nothing to do with less.
-            elif not self._wants_whole or self._buffered >= _WORTH_WAKING_BYTES:
-                self._wake()
+            else:
+                self._hold(len(data))
+
+    def _hold(self, size: int) -> None:
+        """Pieces of `size` bytes, framing included, came, and nobody takes them yet."""
+        self._buffered += size
+        if self._buffered > _MAX_BUFFERED_BYTES and not self._is_paused and not self._is_ended:
+            self._is_paused = True
+            self._source.pause_reading()
+        # Who wants all of it has nothing to do with less.
+        if not self._wants_whole or self._buffered >= _WORTH_WAKING_BYTES:
+            self._wake()
+
+    @property
+    def _is_ended(self) -> bool:
+        return self._is_complete or self.trouble is not None
 
     def end(self) -> None:
         """The upstream has closed its side in good order."""
@@ -164,14 +185,6 @@ class Response:
         self._headers_seen = 0
         self._is_close_delimited = codings != "chunked" and "content-length" not in self.headers
         self._wake()
-
-    def on_body(self, data: bytes) -> None:
-        self._unproductive = 0
-        self._pieces.append(data)
-        self._buffered += len(data)
-        if self._buffered > _MAX_BUFFERED_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._source.pause_reading()
 
     def on_message_complete(self) -> None:
         if not self._is_interim:
@@ -258,8 +271,11 @@ class Response:
     def _pour(self, take: Take) -> None:
         """Hand on what has come, here and now: waking a task for each piece costs more than the piece."""
         self._arrived = self._loop.time()
+        pieces = self._pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         try:
-            if take(self._take()):
+            if take(piece):
                 return
         except BaseException as error:  # It concerns the task that waits, not the event loop.
             self._take_error = error
