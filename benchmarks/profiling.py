@@ -32,7 +32,7 @@ _COMMAND = re.compile(r"(<text[^>]*>)([^<]*py-spy[^<]*)(<)")
 # A sample belongs to the layer of its innermost frame that is in one of these files; of two
 # that fit, to the first. What C code below a frame does (sockets, JSON) counts to the frame.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("log line and record", ("logging/", "proxy_site/logs.py", "api/services/recording.py")),
+    ("log line and record", ("logging/", "proxy_site/logs.py", "api/services/recording/")),
     ("metrics, tracing", ("api/services/metrics/", "api/services/gauges.py", "api/services/tracing/")),
     ("rate limits", ("api/services/limits", "routing/domain/limits.py")),
     ("key check", ("api/auth.py", "routing/domain/keys.py", "routing/domain/access.py", "routing/access.py")),

@@ -7,7 +7,11 @@ import gc
 import logging
 from typing import Any, Final
 
+from django.conf import settings
+
 from api.services import cooldowns, gauges, health_checks, key_use, limits, tracing, transport
+from api.services.recording import telling
+from proxy_site.logs import write_after
 from routing import lookup
 
 logger = logging.getLogger("patchbay.server")
@@ -36,6 +40,8 @@ async def run_lifespan(receive: Any, send: Any) -> None:
             key_use_writer.start()
             gauges.start()
             tracing.start()
+            telling.start(settings.LOG_DELAY)
+            write_after(telling.tell_before_others)
             checks = health_checks.start(rests)
             loaded = await asyncio.to_thread(watcher.wait_loaded, _FIRST_LOAD_SECONDS)
             if not loaded:
@@ -53,6 +59,8 @@ async def run_lifespan(receive: Any, send: Any) -> None:
             await limits.close()
             await cooldowns.close()
             gauges.stop()
+            write_after(None)
+            telling.stop()
             await tracing.stop()
             await asyncio.to_thread(key_use_writer.stop)
             await asyncio.to_thread(watcher.stop)

@@ -11,14 +11,13 @@ as if it were, looks at the result, and takes its time only where it was not.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -154,44 +153,47 @@ def _escape_json(entry: dict[str, Any]) -> str:
     return json.dumps(entry, default=str).replace("\x7f", "\\u007f")
 
 
+_tell_first: Callable[[], None] | None = None
+
+
+def write_after(tell: Callable[[], None] | None) -> None:
+    """Have `tell` called before each line that cannot wait: what it logs came earlier."""
+    global _tell_first
+    _tell_first = tell
+
+
 class StderrHandler(logging.Handler):
     """Lines on standard error, in the order in which they came.
 
-    A record with `may_wait` (api/services/recording.py: a request that went well) is
-    written up to `delay` seconds later, together with those that follow it: one write for
-    many lines, made when no client waits for it. Everything else, and what waits before it,
-    is written at once. So it is outside of an event loop, and with no delay.
+    A record with `may_wait` (api/services/recording: a request that is over) is written
+    together with those that follow it, at the next `flush`, which whoever logs it calls.
+    Everything else, and what waits before it, is written at once.
 
     A line that cannot be written (a full disk, a reader that went away) is lost, and
     nothing else with it: `lost` counts them.
     """
 
-    def __init__(self, delay: float = 0.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.lost = 0
-        self._delay = delay
         self._waiting: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        waiting = self._waiting
-        waiting.append(record)
-        if self._delay and getattr(record, "may_wait", False):
-            if len(waiting) > 1:
-                if len(waiting) < _MOST_WAITING:
-                    return
-            else:
-                try:
-                    asyncio.get_running_loop().call_later(self._delay, self.flush)
-                except RuntimeError:
-                    pass
-                else:
-                    return
+        if getattr(record, "may_wait", False):
+            self._waiting.append(record)
+            if len(self._waiting) < _MOST_WAITING:
+                return
+        else:
+            if _tell_first is not None:
+                _tell_first()
+            self._waiting.append(record)
         self._write_waiting()
 
     def flush(self) -> None:
         """Write what waits."""
-        with self.lock or contextlib.nullcontext():
-            self._write_waiting()
+        if self._waiting:
+            with self.lock or contextlib.nullcontext():
+                self._write_waiting()
 
     def _write_waiting(self) -> None:
         records, self._waiting = self._waiting, []

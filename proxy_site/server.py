@@ -30,7 +30,7 @@ def server_config(*, host: str, port: int) -> dict[str, Any]:
         "ws": "none",
         "lifespan": "on",
         "log_config": None,  # settings.LOGGING is in force already.
-        "access_log": False,  # One line per request of our own: api/services/recording.py.
+        "access_log": False,  # One line per request of our own: api/services/recording.
         "server_header": False,
         "date_header": True,
         "proxy_headers": False,

@@ -408,9 +408,7 @@ LOGGING: dict[str, Any] = {
         "text": {"()": "proxy_site.logs.TextFormatter"},
         "json": {"()": "proxy_site.logs.JsonFormatter"},
     },
-    "handlers": {
-        "console": {"class": "proxy_site.logs.StderrHandler", "delay": LOG_DELAY, "formatter": LOG_FORMAT}
-    },
+    "handlers": {"console": {"class": "proxy_site.logs.StderrHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "patchbay": {"level": LOG_LEVEL.upper()},

@@ -22,6 +22,7 @@ from prometheus_client import Gauge
 from api.services import admission, cooldowns, metrics
 from api.services.metrics import families
 from api.services.metrics.registry import Registry
+from api.services.recording import telling
 from routing import lookup
 
 logger = logging.getLogger("patchbay.metrics")
@@ -36,7 +37,8 @@ _sampling: asyncio.Task[None] | None = None
 
 
 def sample() -> None:
-    """Set all of them as they are now. On the event loop."""
+    """Set all of them as they are now, and count what ended until now. On the event loop."""
+    telling.count()
     registry = metrics.current().registry
     places = admission.current()
     registry.gauge(families.IN_FLIGHT).set(places.in_use)

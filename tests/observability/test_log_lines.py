@@ -9,18 +9,21 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.services.recording import CLIENT_CLOSED_REQUEST, Record
+from api.services import gauges, metrics
+from api.services.recording import CLIENT_CLOSED_REQUEST, Record, telling
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.usage import Usage
-from proxy_site.logs import JsonFormatter, StderrHandler, TextFormatter
+from proxy_site.logs import JsonFormatter, StderrHandler, TextFormatter, write_after
 from tests.api.http import chat, say
 from tests.live_server import LiveServer
+from tests.observability.test_metrics import read, value
 
 FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
@@ -270,12 +273,11 @@ def a_request_line(text: str) -> logging.LogRecord:
     return logging.makeLogRecord({"msg": text, "levelname": "INFO", "may_wait": True})
 
 
-async def test_lines_that_may_wait_are_written_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def read_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Reads the texts of the lines that were written since the last time."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    monkeypatch.setattr(sys, "stderr", Stream(writing))
-    handler = StderrHandler(delay=0.01)
-    handler.setFormatter(TextFormatter())
 
     def read() -> list[str]:
         try:
@@ -283,35 +285,168 @@ async def test_lines_that_may_wait_are_written_together_and_in_order(monkeypatch
         except BlockingIOError:
             return []
 
-    handler.handle(a_request_line("first"))
-    handler.handle(a_request_line("second"))
-    assert read() == []
-    handler.handle(a_line("this cannot wait"))
-    assert read() == ["first", "second", "this cannot wait"]
-    handler.handle(a_request_line("third"))
-    while not (found := read()):
-        await asyncio.sleep(0.005)
-    assert found == ["third"]
-    handler.handle(a_request_line("what waits when the process ends"))
-    handler.flush()
-    assert read() == ["what waits when the process ends"]
+    with monkeypatch.context() as patch, os.fdopen(reading), os.fdopen(writing, "w"):
+        patch.setattr(sys, "stderr", Stream(writing))
+        yield read
+
+
+def test_lines_that_may_wait_are_written_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = make_handler()
+    with read_stderr(monkeypatch) as read:
+        handler.handle(a_request_line("first"))
+        handler.handle(a_request_line("second"))
+        assert read() == []
+        handler.handle(a_line("this cannot wait"))
+        assert read() == ["first", "second", "this cannot wait"]
+        handler.handle(a_request_line("third"))
+        handler.flush()
+        assert read() == ["third"]
+        handler.flush()
+        assert read() == []
+        for number in range(1000):
+            handler.handle(a_request_line(str(number)))
+        assert len(read()) >= 800, "many do not wait at all"
+        handler.flush()
+
+
+class Lines(logging.Handler):
+    """The request ids of the lines that came; a line of anything else is its own text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "fields", {})
+        self.told.append(fields.get("request_id") or record.getMessage())
+
+    def take(self) -> list[str]:
+        taken, self.told = self.told, []
+        return taken
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
+    logger = logging.getLogger("patchbay.request")
+    kept = Lines()
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(logger, "handlers", [kept])
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    return kept
+
+
+@pytest.fixture
+def waiting() -> Iterator[Callable[[float], None]]:
+    yield telling.start
+    telling.stop()
+
+
+def end_request(name: str, failure: Failure | None = None) -> None:
+    Record(name, time.perf_counter()).finish_request(status=200, failure=failure)
+
+
+async def test_requests_that_went_well_are_told_together(
+    lines: Lines, waiting: Callable[[float], None]
+) -> None:
+    end_request("before anything waits")
+    assert lines.take() == ["before anything waits"]
+    waiting(0.01)
+    end_request("first")
+    end_request("second")
+    assert lines.take() == []
+    while not (told := lines.take()):
+        await asyncio.sleep(0.002)
+    assert told == ["first", "second"]
+
+    waiting(60)
+    end_request("went well")
+    end_request("failed", Failure(FailureKind.UPSTREAM_ERROR, "Something went wrong."))
+    assert lines.take() == ["went well", "failed"]
     for number in range(1000):
-        handler.handle(a_request_line(str(number)))
-    assert len(read()) >= 800, "many do not wait at all"
-    handler.flush()
-    os.close(reading)
-    os.close(writing)
+        end_request(str(number))
+    assert len(lines.take()) >= 800, "many do not wait at all"
+    end_request("what waits when the process ends")
+    telling.stop()
+    assert lines.take()[-1] == "what waits when the process ends"
+    end_request("while it ends")
+    assert lines.take() == ["while it ends"]
 
 
-def test_without_an_event_loop_no_line_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, writing = os.pipe()
-    monkeypatch.setattr(sys, "stderr", Stream(writing))
-    handler = StderrHandler(delay=60)
-    handler.setFormatter(TextFormatter())
-    handler.handle(a_request_line("at once"))
-    assert os.read(reading, 65536).endswith(b"at once\n")
-    os.close(reading)
-    os.close(writing)
+def test_requests_whose_event_loop_is_no_more_are_told_with_the_next_one(
+    lines: Lines, waiting: Callable[[float], None]
+) -> None:
+    waiting(0.01)
+
+    async def end_one(name: str) -> None:
+        end_request(name)
+
+    asyncio.run(end_one("first"))
+    time.sleep(0.02)
+    asyncio.run(end_one("second"))
+    assert lines.take() == ["first", "second"]
+
+
+async def test_a_line_of_anything_else_comes_after_the_requests_that_ended_before_it(
+    monkeypatch: pytest.MonkeyPatch, waiting: Callable[[float], None]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [make_handler()])
+    other = logging.getLogger("patchbay.other")
+    write_after(telling.tell_before_others)
+    waiting(60)
+    try:
+        with read_stderr(monkeypatch) as read:
+            end_request("req_first")
+            await asyncio.to_thread(other.warning, "from a thread, which has no order")
+            end_request("req_second")
+            other.warning("rests")
+            told = read()
+    finally:
+        write_after(None)
+    assert [line.split(" status=")[0] for line in told] == [
+        "from a thread, which has no order",
+        "chat request_id=req_first",
+        "chat request_id=req_second",
+        "rests",
+    ]
+
+
+def test_a_filter_that_fails_costs_its_own_line_only(
+    lines: Lines, waiting: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        if getattr(record, "fields", {}).get("request_id") == "second":
+            raise RuntimeError("no")
+        return True
+
+    monkeypatch.setattr(lines, "filters", [refuse])
+
+    async def end_three() -> None:
+        waiting(60)
+        for name in ("first", "second", "third"):
+            end_request(name)
+        telling.stop()
+
+    asyncio.run(end_three())
+    assert lines.take() == ["first", "third"]
+
+
+async def test_what_waits_to_be_told_is_counted_when_somebody_looks(
+    waiting: Callable[[float], None],
+) -> None:
+    def requests() -> float:
+        gauges.sample()
+        page = read(metrics.current().registry)
+        return value(page, "patchbay_requests_total", model="(unknown)", status="200", stream="false") or 0
+
+    waiting(60)
+    before = requests()
+    end_request("first")
+    assert requests() == before + 1
+    end_request("second")
+    assert requests() == before + 2
+    telling.stop()
+    assert requests() == before + 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])

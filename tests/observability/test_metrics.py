@@ -19,8 +19,10 @@ from api.services.translation.usage import Usage
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def read(registry: Registry) -> Page:
+def read(registry: Registry, counts: RequestCounts | None = None) -> Page:
     """Every sample of the page, by name and labels."""
+    if counts is not None:
+        counts.flush()
     found: Page = {}
     for family in text_string_to_metric_families(registry.render().decode()):
         for sample in family.samples:
@@ -61,7 +63,7 @@ def count(
 def test_a_request_counts_once_in_each_of_its_figures(registry: Registry, counts: RequestCounts) -> None:
     usage = Usage(input_tokens=100, output_tokens=30, cache_read_tokens=60, reasoning_tokens=7)
     count(counts, is_stream=True, seconds=3.0, first_output=0.4, usage=usage)
-    page = read(registry)
+    page = read(registry, counts)
     assert value(page, "patchbay_requests_total", model="gpt", status="200", stream="true") == 1
     for name, total in {
         "input": 100,
@@ -81,12 +83,12 @@ def test_a_request_counts_once_in_each_of_its_figures(registry: Registry, counts
 
 def test_a_reply_that_is_not_streamed_has_no_first_token(registry: Registry, counts: RequestCounts) -> None:
     count(counts, first_output=0.4)
-    assert value(read(registry), "patchbay_time_to_first_token_seconds_count", model="gpt") is None
+    assert value(read(registry, counts), "patchbay_time_to_first_token_seconds_count", model="gpt") is None
 
 
 def test_a_request_without_a_model_says_nothing_of_latency(registry: Registry, counts: RequestCounts) -> None:
     count(counts, None, status=404)
-    page = read(registry)
+    page = read(registry, counts)
     assert value(page, "patchbay_requests_total", model="(unknown)", status="404", stream="false") == 1
     assert value(page, "patchbay_overhead_seconds_count", stream="false") == 0
 
@@ -95,7 +97,7 @@ def test_failures_and_limits(registry: Registry, counts: RequestCounts) -> None:
     counts.count_failure(FailureKind.RATE_LIMITED, "gpt")
     counts.count_failure(FailureKind.RATE_LIMITED, None)
     counts.count_failure(FailureKind.UPSTREAM_ERROR, "gpt")
-    page = read(registry)
+    page = read(registry, counts)
     assert value(page, "patchbay_failures_total", kind="rate_limited") == 2
     assert value(page, "patchbay_failures_total", kind="upstream_error") == 1
     # Before its first request a model has no figures of its own.
@@ -108,7 +110,7 @@ def test_an_attempt_is_told_by_provider_upstream_and_outcome(
     counts.count_attempt("openai/ft:gpt-4o/acme", "ok", 0.7)
     counts.count_attempt("openai/ft:gpt-4o/acme", "upstream_rate_limited", 0.1)
     counts.count_retry(Way.SAME_DEPLOYMENT)
-    page = read(registry)
+    page = read(registry, counts)
     where = {"provider": "openai", "upstream": "ft:gpt-4o/acme"}
     assert value(page, "patchbay_attempts_total", **where, outcome="ok") == 1
     assert value(page, "patchbay_attempts_total", **where, outcome="upstream_rate_limited") == 1
@@ -124,7 +126,7 @@ def test_names_beyond_the_bound_count_together(registry: Registry, counts: Reque
             count(counts, f"model-{number}", is_stream=turn == 1, first_output=0.1, usage=usage)
             counts.count_attempt(f"openai/up-{number}", "ok", 0.1)
             counts.count_failure(FailureKind.RATE_LIMITED, f"model-{number}")
-    page = read(registry)
+    page = read(registry, counts)
     models = {dict(labels)["model"] for _, labels in page if "model" in dict(labels)}
     upstreams = {dict(labels)["upstream"] for _, labels in page if "upstream" in dict(labels)}
     assert models == {"model-0", "model-1", "model-2", "(other)"}

@@ -16,7 +16,7 @@ from api.services.metrics.registry import CONTENT_TYPE as CONTENT_TYPE
 from api.services.metrics.registry import Registry
 from api.services.metrics.requests import ANSWERED as ANSWERED
 from api.services.metrics.requests import OTHER as OTHER
-from api.services.metrics.requests import RequestCounts
+from api.services.metrics.requests import RequestCounts as RequestCounts
 from api.services.metrics.requests import Way as Way
 from api.services.metrics.sharing import WORKER_VARIABLE as WORKER_VARIABLE
 from api.services.metrics.sharing import forget_states as forget_states

@@ -7,6 +7,7 @@ soon as it exists, and 0 would be the oldest configuration of all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import prometheus_client
@@ -21,6 +22,17 @@ CONTENT_TYPE: Final = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+class SummedHistogram(Histogram):
+    """The library's histogram, which also takes many observations at once."""
+
+    def observe_many(self, counts: Sequence[int], total: float) -> None:
+        """`counts` are of its own buckets, the infinite one too; `total` is the sum of what was observed."""
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
 class Registry:
     """This process's metrics. With a `directory`, what is told is that of all workers that count there."""
 
@@ -32,7 +44,7 @@ class Registry:
             MultiProcessCollector(self._told, path=directory)  # type: ignore[no-untyped-call]
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._histograms: dict[str, SummedHistogram] = {}
         self._followed: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def counter(self, family: Family, *labels: str) -> Counter:
@@ -56,10 +68,10 @@ class Registry:
             self._gauges[family.name] = found
         return found.labels(*labels) if labels else found
 
-    def histogram(self, family: Family, *labels: str) -> Histogram:
+    def histogram(self, family: Family, *labels: str) -> SummedHistogram:
         found = self._histograms.get(family.name)
         if found is None:
-            found = Histogram(
+            found = SummedHistogram(
                 family.name, family.help, family.labels, registry=self._own, buckets=family.bounds
             )
             self._histograms[family.name] = found
