@@ -313,7 +313,7 @@ _usual_name = lru_cache(maxsize=512)(_read_name)
 
 
 async def read_all(
-    read_piece: Callable[[float | None], Awaitable[bytes]], limit: int, seconds: float | None
+    read_piece: Callable[[float | None], Awaitable[bytes]], limit: int, seconds: float | None = None
 ) -> bytes:
     """All pieces as one.
 
