@@ -78,6 +78,7 @@ class DirectCycle(RequestResponseCycle):
     is_abandoned = False
     _is_watched = False
     _is_end_told = False
+    _news: asyncio.Event | None = None
 
     body: bytes | bytearray = b""  # type: ignore[assignment]
     """What came and was not taken yet. What comes in one piece is not copied."""
@@ -111,16 +112,19 @@ class DirectCycle(RequestResponseCycle):
             if isinstance(self.body, bytes):
                 self.body = bytearray(self.body)
             self.body += part
-        self._wake()
+        if self._news is not None:
+            self._news.set()
 
     def end_body(self) -> None:
         self.more_body = False
-        self._wake()
+        if self._news is not None:
+            self._news.set()
 
     def hang_up(self) -> None:
         """The connection is gone."""
         self.disconnected = True
-        self._wake()
+        if self._news is not None:
+            self._news.set()
         self._abandon()
 
     # What the lane asks for.
@@ -216,15 +220,12 @@ class DirectCycle(RequestResponseCycle):
         if self._protocol is not None:
             self._protocol.on_response_complete()
 
-    def _wake(self) -> None:
-        """Whoever waits in `receive`, which few requests do."""
-        event = self.__dict__.get("message_event")
-        if event is not None:
-            event.set()
-
-    @cached_property
+    @property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]
-        return asyncio.Event()
+        """What `receive` waits for. Few requests do."""
+        if self._news is None:
+            self._news = asyncio.Event()
+        return self._news
 
     @cached_property
     def waiting_for_100_continue(self) -> bool:  # type: ignore[override]

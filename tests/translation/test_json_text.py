@@ -49,6 +49,15 @@ def test_an_integer_keeps_every_digit(number: int) -> None:
     assert dump_json(load_json(data)) == data
 
 
+@pytest.mark.parametrize("digits", [18, 19, 20, 21, 40])
+def test_an_integer_keeps_every_digit_wherever_it_stands(digits: int) -> None:
+    number = int("9" * digits)
+    for before in range(40):
+        body = load_json(b'{"%b":%d}' % (b"x" * before, number))
+        assert body == {"x" * before: number}
+        assert type(body["x" * before]) is int
+
+
 def test_a_decimal_stays_a_decimal() -> None:
     assert repr(load_json(b"[1.0,0.10000000000000000001,2]")) == "[1.0, 0.1, 2]"
 
