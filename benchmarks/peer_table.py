@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.markdown import cell, table
+from benchmarks.scenarios import SCENARIOS
 
 Summary = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -24,7 +25,6 @@ _HEAD = (
     "chunk p99 ms",
     "1,000 streams: chunks/s",
     "MiB (PSS)",
-    "threads",
     "errors, stuck",
 )
 
@@ -39,16 +39,14 @@ def peers(report: Mapping[str, Any]) -> str:
     summary = report["summary"]
     names = [name for name in (*_BESIDE, *found) if name in summary]
     rows = [_row(name, found.get(name, {}), summary) for name in names]
-    fewer = [
-        f"{name}: at most {told['connections']} at once"
-        for name, told in found.items()
-        if told["connections"]
-    ]
-    return table(_HEAD, rows) + ("\n" + "; ".join(fewer) + ".\n" if fewer else "")
+    fewer = [f"{name} {told['connections']}" for name, told in found.items() if told["connections"]]
+    note = f"\nConnections at once, at most: {', '.join(fewer)}.\n" if fewer else ""
+    return table(_HEAD, rows) + note
 
 
 def _row(name: str, told: Mapping[str, Any], summary: Summary) -> tuple[str, ...]:
-    scenarios = summary[name]
+    # Those that gateways take part in: ours grow with the large bodies of the others.
+    scenarios = {each.name: summary[name].get(each.name, {}) for each in SCENARIOS}
     busy, unloaded, streams, many = (
         scenarios.get(each, {}) for each in ("busy", "unloaded", "streams", "many streams")
     )
@@ -66,7 +64,6 @@ def _row(name: str, told: Mapping[str, Any], summary: Summary) -> tuple[str, ...
         cell(streams, "chunk_p99_ms", 1),
         cell(many, "chunks_per_second", 0),
         _highest(scenarios, "peak_pss_mib"),
-        _highest(scenarios, "threads"),
         f"{lost[0]:.0f}, {lost[1]:.0f}",
     )
 
@@ -75,7 +72,10 @@ def _times_ours(name: str, scenario: str, figure: str, summary: Summary) -> str:
     """A translated model is held against ours translated."""
     ours = _ANTHROPIC if name.endswith("-anthropic") else _OURS
     one, other = (summary.get(each, {}).get(scenario, {}).get(figure) for each in (name, ours))
-    return f"{one / other:.2g}×" if one is not None and other else ""
+    if one is None or not other:
+        return ""
+    times = one / other
+    return f"{times:.2f}×" if times < 10 else f"{times:.0f}×"
 
 
 def _highest(scenarios: Mapping[str, Mapping[str, Any]], figure: str) -> str:

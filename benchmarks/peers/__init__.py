@@ -83,8 +83,7 @@ def known() -> dict[str, Peer]:
     peers = {}
     for name, found in told.items():
         base = told.get(found.get("like", ""), {})
-        environment = {**base.get("environment", {}), **found.get("environment", {})}
-        peers[name] = Peer(name, **{**base, **found, "environment": environment})
+        peers[name] = Peer(name, **{**base, **found})
     return peers
 
 

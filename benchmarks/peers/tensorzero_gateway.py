@@ -1,8 +1,7 @@
 """Serves TensorZero's gateway, which its Python package has inside: the configuration is the argument.
 
-It is the gateway of the container image, without a program of its own: the package offers it to
-its client only, by a function that is not public. It chooses its port, and its threads are Rust's:
-Python waits.
+The package has it for its own client, behind a function that is not public: OpenAI's endpoint only,
+on a port that it chooses itself. It runs in threads of its own, without Python, which waits here.
 """
 
 from __future__ import annotations

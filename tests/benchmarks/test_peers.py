@@ -55,9 +55,11 @@ def test_every_known_gateway_can_be_asked_for_both_models() -> None:
 
 
 def test_one_that_is_like_another_differs_in_what_it_says() -> None:
-    one, other = find("tensorzero-one-thread"), find("tensorzero")
-    assert (one.folder, one.version, one.serve) == (other.folder, other.version, other.serve)
-    assert one.environment == {**other.environment, "TOKIO_WORKER_THREADS": "1"}
+    one, other = find("tensorzero-tuned"), find("tensorzero")
+    assert (one.folder, one.version, one.environment) == (other.folder, other.version, other.environment)
+    assert "TOKIO_WORKER_THREADS=1" in one.serve
+    assert "TOKIO_WORKER_THREADS" not in other.serve
+    assert not one.rows.keys() & other.rows.keys()
 
 
 def test_a_gateway_that_nobody_knows_is_named_with_those_that_are() -> None:
@@ -131,6 +133,7 @@ def test_one_that_ends_shows_what_it_said(field: Field) -> None:
 def with_peers() -> dict[str, Any]:
     report = make_report()
     figures = report["summary"]["aiohttp"]
+    report["summary"]["patchbay"]["request of 20 MB"]["peak_pss_mib"] = 900.0
     report["summary"]["rust"] = {
         **figures,
         "busy": {"cpu_ms_per_request": 0.48, "rps": 1000.0, "errors": 2, "threads": 4},
@@ -149,11 +152,12 @@ def with_peers() -> dict[str, Any]:
 def test_other_gateways_are_held_against_the_one_of_ours_that_does_the_same() -> None:
     lines = every_table(with_peers())["peers"].splitlines()
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines}
-    assert "| 2.0 | 0.480 | 2× | 1,000 |" in rows["rust"]
+    assert "| 2.0 | 0.480 | 2.00× | 1,000 |" in rows["rust"]
     assert rows["rust"].endswith("| 2, 0 |")
-    assert "| 0.135 | 0.5× |" in rows["rust-anthropic"]
-    assert "| 0.240 | 1× |" in rows["patchbay"]
-    assert "rust-anthropic: at most 20 at once." in lines
+    assert "| 0.135 | 0.50× |" in rows["rust-anthropic"]
+    assert "| 0.240 | 1.00× |" in rows["patchbay"]
+    assert "| 40,000 | 100 |" in rows["patchbay"], "memory while large bodies passed is not in it"
+    assert "Connections at once, at most: rust-anthropic 20." in lines
 
 
 def test_they_change_no_other_table_no_goal_and_not_the_chart() -> None:
