@@ -178,7 +178,7 @@ def _peers(field: Field, text: str) -> list[Candidate]:
         return field.peer(find(name))
     port, _, settings = rest.partition(",")
     given = read_settings(settings)
-    if unknown := set(given["only"]) - {scenario.name for scenario in (*SCENARIOS, *LARGE_SCENARIOS)}:
+    if unknown := set(given["only"]) - {scenario.name for scenario in SCENARIOS}:
         raise SystemExit(f"--peer {text}: there is no scenario {', '.join(sorted(unknown))}.")
     return [Candidate(name, int(port), processes.listener(int(port)), is_peer=True, **given)]
 
