@@ -79,6 +79,15 @@ class ApiRequest(ASGIRequest):
     def META(self) -> dict[str, Any]:  # type: ignore[override]
         return ASGIRequest(self.scope, io.BytesIO()).META
 
+    def take_body(self) -> bytes | None:
+        """The whole body if it is here already, as nearly every one is. Raises what `read_body` does."""
+        body = self.connection.take_body()
+        if body is not None:
+            if len(body) > _MAX_BODY_BYTES:
+                raise _too_large()
+            self.connection.watch()
+        return body
+
     async def read_body(self) -> bytes:
         """The whole body.
 
@@ -86,12 +95,10 @@ class ApiRequest(ASGIRequest):
             Failure: it is larger than MAX_REQUEST_BYTES, or took longer than REQUEST_BODY_TIMEOUT seconds.
             ClientGone: the client hung up half-way.
         """
-        body = self.connection.take_body()
+        body = self.take_body()
         if body is None:
             body = await self._wait_for_body()
-        elif len(body) > _MAX_BODY_BYTES:
-            raise _too_large()
-        self.connection.watch()
+            self.connection.watch()
         return body
 
     async def _wait_for_body(self) -> bytes:

@@ -8,7 +8,7 @@ HttpResponse that they expect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from typing import Any, Final
 
@@ -19,7 +19,10 @@ JSON: Final = "application/json"
 
 
 class ApiResponse(HttpResponse):
-    """Names in `headers` are in lower case. The length is told by whoever sends it."""
+    """Names in `headers` are in lower case; the dictionary becomes the response's own.
+
+    The length is told by whoever sends it.
+    """
 
     headers: dict[str, str]  # type: ignore[assignment]
 
@@ -28,11 +31,12 @@ class ApiResponse(HttpResponse):
     _handler_class = None
     _reason_phrase = None
 
-    def __init__(
-        self, content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self.status_code = status
-        self.headers = {"content-type": JSON} if headers is None else {"content-type": JSON, **headers}
+        if headers is None:
+            headers = {}
+        headers.setdefault("content-type", JSON)
+        self.headers = headers
         self._container = [content]
 
     @cached_property

@@ -63,17 +63,18 @@ class ApiLane(ASGIHandler):
 
     def resolve_request(self, request: Any) -> ResolverMatch:
         """As Django does, remembering the paths that carry no argument."""
-        match = self._matches.get(request.path_info)
-        if match is None:
-            match = super().resolve_request(request)
-            if not match.args and not match.kwargs and len(self._matches) < _CACHED_MATCHES:
-                self._matches[request.path_info] = match
-        request.resolver_match = match
+        match = super().resolve_request(request)
+        if not match.args and not match.kwargs and len(self._matches) < _CACHED_MATCHES:
+            self._matches[request.path_info] = match
         return match
 
     def _answer(self, request: ApiRequest) -> Awaitable[ApiResponse]:
         try:
-            match = self.resolve_request(request)
+            match = self._matches.get(request.path)
+            if match is None:
+                match = self.resolve_request(request)
+            else:
+                request.resolver_match = match
             # What as_view() does, without its wrappers: every view here is an ApiView.
             view: ApiView = match.func.cls(**match.func.initkwargs)  # type: ignore[attr-defined]
             return view.dispatch(request, *match.args, **match.kwargs)

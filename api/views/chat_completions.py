@@ -17,7 +17,7 @@ class ChatCompletionsView(ApiView):
     authentication_classes = [KeyAuthentication]
 
     async def post(self, request: ApiRequest) -> ApiResponse:
-        body = load_json(await request.read_body())
+        body = load_json(request.take_body() or await request.read_body())
         check_message_count(body)
         call = gateway.Call(
             request_id=request.request_id,
