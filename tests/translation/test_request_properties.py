@@ -124,20 +124,44 @@ PLAIN_MESSAGES = st.lists(
 )
 
 
-@given(PLAIN_MESSAGES, targets)
-@example([{"role": role, "content": "a"} for role in ("system", "user", "assistant", "user")], PREFILLED)
-@example([{"role": role, "content": "a "} for role in ("user", "assistant")], PREFILLED)
-@example([{"role": role, "content": "a"} for role in ("user", "system", "assistant", "user")], INLINED)
-def test_a_plain_conversation_is_encoded_like_any_other(
-    messages: list[dict[str, Any]], target: Target
+PLAIN_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "stream": st.booleans(),
+        "max_tokens": st.sampled_from([1, 10**6]),
+        "temperature": st.sampled_from([0, 0.5, 1, 2]),
+        "top_p": st.sampled_from([0.5, 0.99, 1]),
+    },
+)
+
+
+def taking_turns(*roles: str, text: str = "a") -> list[dict[str, str]]:
+    return [{"role": role, "content": text} for role in roles]
+
+
+@given(PLAIN_MESSAGES, PLAIN_FIELDS, targets)
+@example(taking_turns("system", "developer", "user", "assistant", "user"), {"temperature": 2}, PREFILLED)
+@example(taking_turns("user", "assistant", text="a "), {}, PREFILLED)
+@example(taking_turns("user", "system", "assistant", "user"), {}, INLINED)
+@example(taking_turns("user"), {"stream": True, "top_p": 0.5}, replace(PREFILLED, auto_cache=True))
+def test_a_plain_request_is_encoded_like_any_other(
+    messages: list[dict[str, Any]], fields: dict[str, Any], target: Target
 ) -> None:
-    """A blank system message says nothing, but takes the conversation out of the short way."""
+    """
+    `user` and a blank system message say nothing here, but take the request and the
+    conversation out of the short way.
+    """
+    body = {"model": "m", "messages": messages, **fields}
     blank = {"role": "system", "content": " "}
-    short, long = (encode({"model": "m", "messages": [*messages, *more]}, target) for more in ([], [blank]))
-    assert (short is None) == (long is None)
-    if short is not None and long is not None:
-        assert dump_json(short.body) == dump_json(long.body)
-        assert (short.ignored, short.betas) == (long.ignored, long.betas)
+    short = encode(body, target)
+    for long in (
+        encode({**body, "user": None}, target),
+        encode({**body, "messages": [*messages, blank]}, target),
+    ):
+        assert (short is None) == (long is None)
+        if short is not None and long is not None:
+            assert dump_json(short.body) == dump_json(long.body)
+            assert (short.ignored, short.betas) == (long.ignored, long.betas)
 
 
 quirks = st.builds(

@@ -261,7 +261,8 @@ class ChatRequest:
     `extensions` holds fields of a provider's own API that a client set on purpose.
     `cache` asks for a breakpoint after the last part that can carry one;
     `caches_automatically` says whether the provider may choose breakpoints by itself.
-    `names` has the client's word for a field where it differs from ours.
+    `names` has the client's word for a field where it differs from ours. `is_plain`: none of
+    the fields from `stop` to `extensions` is set, so that nobody need ask for each.
     """
 
     model: str
@@ -286,6 +287,7 @@ class ChatRequest:
     extensions: JsonObject = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    is_plain: bool = field(default=False, compare=False)
 
     def name_of(self, field_name: str) -> str:
         """What the client calls the field: "max_completion_tokens" for `max_tokens`, say."""

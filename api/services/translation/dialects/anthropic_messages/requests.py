@@ -34,7 +34,11 @@ from api.services.translation.dialects.anthropic_messages.tools import (
     encode_tools,
     stand_in,
 )
-from api.services.translation.dialects.anthropic_messages.turns import Conversation, encode_turns
+from api.services.translation.dialects.anthropic_messages.turns import (
+    Conversation,
+    encode_plain_turns,
+    encode_turns,
+)
 from api.services.translation.ignored import Ignored
 
 __all__ = ["EncodedRequest", "Target", "encode_request"]
@@ -55,6 +59,10 @@ _SERVICE_TIERS: Final = {
 def encode_request(request: ChatRequest, target: Target) -> EncodedRequest:
     """The body for one target. In strict mode the first thing that would be ignored is a Failure."""
     ignored = Ignored(request.ignored, is_strict=target.is_strict)
+    if request.is_plain:
+        plain = encode_plain_turns(request.turns)
+        if plain is not None:
+            return _encode_plain(request, target, *plain, ignored)
     betas: dict[str, None] = {}
     capabilities = target.capabilities
     system = SystemText()
@@ -101,6 +109,30 @@ def encode_request(request: ChatRequest, target: Target) -> EncodedRequest:
         body.update(copy_extensions(request.extensions))
     set_breakpoints(body, request, ignored, is_automatic=target.auto_cache)
     return EncodedRequest(body, tuple(betas), ignored.names())
+
+
+def _encode_plain(
+    request: ChatRequest,
+    target: Target,
+    instructions: list[str],
+    messages: list[JsonObject],
+    ignored: Ignored,
+) -> EncodedRequest:
+    """`encode_request` where there is nothing else to say, as in most requests: there is much else to ask."""
+    body: JsonObject = {
+        "model": target.upstream_id,
+        "max_tokens": _max_tokens(request, target, ignored),
+    }
+    if request.is_stream:
+        body["stream"] = True
+    if instructions:
+        body["system"] = "\n".join(instructions)
+    body["messages"] = messages
+    if request.temperature is not None or request.top_p is not None:
+        body.update(encode_sampling(request, None, target.capabilities, NO_REASONING, ignored))
+    if target.auto_cache:
+        body["cache_control"] = {"type": "ephemeral"}
+    return EncodedRequest(body, (), ignored.names())
 
 
 def _max_tokens(request: ChatRequest, target: Target, ignored: Ignored) -> int:

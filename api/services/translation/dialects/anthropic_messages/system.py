@@ -39,8 +39,5 @@ class SystemText:
         if not self._blocks:
             return None
         if self._is_plain:
-            if len(self._blocks) == 1:
-                text: str = self._blocks[0]["text"]
-                return text
             return "\n".join([block["text"] for block in self._blocks])
         return self._blocks

@@ -93,16 +93,19 @@ def encode_turns(
     request: ChatRequest, target: Target, system: SystemText, ignored: Ignored, betas: dict[str, None]
 ) -> Conversation:
     """The messages of a request; its system texts go to `system`."""
-    messages = _encode_plain(request.turns, system)
-    if messages is not None:
-        return Conversation(messages)
-    return _Encoder(target, system, ignored, betas).encode(request.turns)
+    plain = encode_plain_turns(request.turns)
+    if plain is None:
+        return _Encoder(target, system, ignored, betas).encode(request.turns)
+    instructions, messages = plain
+    for text in instructions:
+        system.add_text(text)
+    return Conversation(messages)
 
 
-def _encode_plain(turns: tuple[Turn, ...], system: SystemText) -> list[JsonObject] | None:
-    """The messages of turns that need no repair, as most do not: texts that take turns as they should.
+def encode_plain_turns(turns: tuple[Turn, ...]) -> tuple[list[str], list[JsonObject]] | None:
+    """System texts and messages of turns that need no repair, as most do not: texts that take turns.
 
-    None, and nothing done yet, where there is more to look at.
+    None where there is more to look at.
     """
     instructions: list[str] = []
     messages: list[JsonObject] = []
@@ -121,11 +124,7 @@ def _encode_plain(turns: tuple[Turn, ...], system: SystemText) -> list[JsonObjec
             is_user_next = not is_user_next
         else:
             return None
-    if is_user_next:
-        return None
-    for text in instructions:
-        system.add_text(text)
-    return messages
+    return None if is_user_next else (instructions, messages)
 
 
 class _Encoder:

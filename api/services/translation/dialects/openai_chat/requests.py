@@ -126,6 +126,7 @@ def _decode_plain(body: JsonObject, ignored: Ignored) -> ChatRequest:
         top_p=read_number(body, "top_p", minimum=0, maximum=1),
         ignored=ignored.names(),
         names=_PLAIN_NAMES,
+        is_plain=True,
     )
 
 
