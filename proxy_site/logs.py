@@ -90,10 +90,9 @@ class TextFormatter(logging.Formatter):
         fields: Mapping[str, Any] | None = getattr(record, "readable_fields", None)
         if fields is None:
             fields = getattr(record, "fields", None)
-        if fields:
-            plain = line + _write_fields(fields)
-            line = plain if len(plain) <= _PLAIN_LENGTH else line + _write_fields(_cut(dict(fields)))
         line = _single_line(line)
+        if fields:
+            line += _write_plain_fields(fields) or _single_line(_write_fields(fields))
         if record.exc_info:
             # Set off, so that no line of an exception's own text passes for one of the log.
             for part in _cut_exception(self.formatException(record.exc_info)).split("\n"):
@@ -101,7 +100,31 @@ class TextFormatter(logging.Formatter):
         return line
 
 
+# What JSON has between its quotes where a value needs some here, or is told in other words.
+_NOT_PLAIN: Final = (b" ", b"=", b"\\", b"\x7f", b'":[', b'":{', b'":n', b'":t', b'":f')
+
+
+def _write_plain_fields(fields: Mapping[str, Any]) -> str:
+    """As `_write_fields`, by way of JSON, which is several times as quick. Empty where that will not do."""
+    try:
+        text = orjson.dumps(fields)
+    except TypeError:  # A value that has no JSON of its own, or a lone surrogate.
+        return ""
+    if len(text) > _PLAIN_LENGTH or not text.isascii():
+        return ""
+    for mark in _NOT_PLAIN:
+        if mark in text:
+            return ""
+    plain = text[1:-1].replace(b'":', b"=").replace(b',"', b" ").translate(None, b'"')
+    return f" {plain.decode('ascii')}"
+
+
 def _write_fields(fields: Mapping[str, Any]) -> str:
+    line = _join_fields(fields)
+    return line if len(line) <= _PLAIN_LENGTH else _join_fields(_cut(dict(fields)))
+
+
+def _join_fields(fields: Mapping[str, Any]) -> str:
     words: list[str] = []
     for name, value in fields.items():
         kind = type(value)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.services import gauges, metrics
 from api.services.recording import CLIENT_CLOSED_REQUEST, Record, telling
@@ -205,6 +207,33 @@ def test_a_value_that_json_has_no_word_for_is_told_as_text() -> None:
     assert told["message"] == "said so"
     assert (told["path"], told["big"]) == ("/a", 2**70)
     assert "path=/a" in TextFormatter().format(record)
+
+
+def check_short_way(fields: dict[str, Any]) -> None:
+    quick = TextFormatter().format(logging.makeLogRecord({"msg": "x", "fields": fields}))
+    # A path has no JSON of its own, so that a line with one is written value by value.
+    slow = TextFormatter().format(logging.makeLogRecord({"msg": "x", "fields": fields | {"z": Path("z")}}))
+    assert slow == f"{quick} z=z"
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "", "a:b,c", "12", "null", 'a"b', "a b", "a=b", "\\", "[a]", "{a}"]
+)
+@pytest.mark.parametrize("form", [str, lambda text: [text], lambda text: {text: text}])
+def test_what_needs_quotes_gets_them(value: str, form: Callable[[str], Any]) -> None:
+    check_short_way({"status": 200, "key": form(value), "ms": 0.5})
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, False, 0, -1, 2**70, 0.0, 12.3, 1e6, [], {}, (), "a\x7f", *NASTY]
+)
+def test_the_short_way_to_a_line_writes_what_the_long_one_does(value: Any) -> None:
+    check_short_way({"status": 200, "key": value})
+
+
+@given(st.text(), st.integers(-(10**6), 10**6))
+def test_any_text_and_any_tenth_is_written_the_same_either_way(text: str, tenths: int) -> None:
+    check_short_way({"key": text, "ms": tenths / 10})
 
 
 @pytest.mark.parametrize("form", FORMATTERS)

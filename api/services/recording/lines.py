@@ -63,9 +63,12 @@ class RequestLine(logging.LogRecord):
             fields = self._describe(None)
             fields["upstream"] = only.deployment
             fields["upstream_ms"] = round(only.seconds * 1000, 1)
-            fields["upstream_request_id"] = only.upstream_request_id
-            return fields
-        return self._describe("; ".join(map(_attempt_text, attempts)) or None)
+            if only.upstream_request_id is not None:
+                fields["upstream_request_id"] = only.upstream_request_id
+        else:
+            fields = self._describe("; ".join(map(_attempt_text, attempts)) or None)
+        fields["stream"] = str(self.told.is_stream)
+        return fields
 
     def _describe(self, attempts: list[dict[str, Any]] | str | None) -> dict[str, Any]:
         request, failure, usage = self.told, self.told.failure, self.told.usage
