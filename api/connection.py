@@ -15,6 +15,20 @@ class ClientGone(Exception):
     """The client closed its connection before its request was whole. There is nobody to answer."""
 
 
+class OpenAnswer(Protocol):
+    """An answer whose head is sent, and whose end is not known yet."""
+
+    def write(self, frame: bytes) -> bool:
+        """Send a frame. False: there is more on its way than the client reads, see `drain`."""
+        ...
+
+    async def drain(self) -> None:
+        """Until the client has read enough of it."""
+        ...
+
+    def end(self) -> None: ...
+
+
 class Connection(Protocol):
     """What takes effect here does so at once; only `receive` and `send`, ASGI's own, wait."""
 
@@ -64,6 +78,10 @@ class Connection(Protocol):
         """
         ...
 
+    def begin_answer(self, status: int, headers: Mapping[str, str]) -> OpenAnswer | None:
+        """Send the head of an answer that goes out piece by piece. None, as in `answer`: `send` must."""
+        ...
+
     def finish(self) -> None:
         """The task that served the request is at its end."""
         ...
@@ -88,6 +106,9 @@ class AsgiConnection:
 
     def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
         return False
+
+    def begin_answer(self, status: int, headers: Mapping[str, str]) -> None:
+        return None
 
     def watch(self) -> None:
         self._watcher = asyncio.create_task(self._watch(asyncio.current_task()))

@@ -1,9 +1,9 @@
 """One request and its answer on a connection of our own server, as the lane has them.
 
 Owns what an ASGI application cannot say in messages without paying for them: that a body
-is here already, that a client has hung up, and a whole answer at once (api/connection.py
-says what is promised). uvicorn's own cycle is underneath: it serves the admin, and
-streams, by messages. What only they need (scope, event) is made when they ask for it.
+is here already, that a client has hung up, a whole answer at once, and the frames of one that goes on
+(api/connection.py says what is promised). uvicorn's own cycle is underneath: it serves the
+admin by messages. What only they need (scope, event) is made when they ask for it.
 
 It overrides methods that uvicorn does not document: uvicorn's version is locked, and
 `tests/api/test_direct_protocol.py` watches them over real sockets.
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from proxy_site.direct_client import DirectClient
 
 if TYPE_CHECKING:
     from proxy_site.http_protocol import BoundedProtocol
@@ -149,7 +151,7 @@ class DirectCycle(RequestResponseCycle):
             return False
         if self.disconnected:
             return True
-        head = self._head(status, headers, len(body))
+        head = self._head(status, headers, b"content-length: %d" % len(body))
         self.response_started = True
         if self.method == "HEAD":
             self.transport.write(head)
@@ -157,11 +159,24 @@ class DirectCycle(RequestResponseCycle):
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))
+        self.complete()
+        return True
+
+    def begin_answer(self, status: int, headers: Mapping[str, str]) -> DirectClient | None:
+        if self.response_started or self.flow.write_paused or self.method == "HEAD":
+            return None
+        head = self._head(status, headers, b"transfer-encoding: chunked")
+        self.response_started = True
+        if not self.disconnected:
+            self.transport.write(head)
+        return DirectClient(self)
+
+    def complete(self) -> None:
+        """The answer is sent to its end."""
         self.response_complete = True
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
-        return True
 
     def finish(self) -> None:
         if not (self.response_complete or self.disconnected):
@@ -176,16 +191,16 @@ class DirectCycle(RequestResponseCycle):
         # Until the next request the connection keeps this cycle, which need not keep secrets.
         self.fields = ()
 
-    def _head(self, status: int, headers: Mapping[str, str], length: int) -> bytes:
+    def _head(self, status: int, headers: Mapping[str, str], framing: bytes) -> bytes:
         assert self._protocol is not None
         fields = "\r\n".join(map(": ".join, headers.items())).encode("latin-1", "replace")
         if len(fields) - len(fields.translate(None, _NO_HEADER_TEXT)) != 2 * (len(headers) - 1):
             raise ValueError("a response header holds a control character")
-        return b"%b%b%b\r\ncontent-length: %d\r\n%b\r\n" % (
+        return b"%b%b%b\r\n%b\r\n%b\r\n" % (
             STATUS_LINE[status],
             self._protocol.default_fields(),
             fields,
-            length,
+            framing,
             b"" if self.keep_alive else b"connection: close\r\n",
         )
 

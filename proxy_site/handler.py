@@ -32,7 +32,6 @@ from api.services.translation.dialects.openai_chat.failures import encode_stream
 from api.services.translation.failures import Failure, FailureKind
 from api.streaming import EventStream
 from api.views.base import ApiView
-from proxy_site.direct_client import direct_client
 
 logger = logging.getLogger("patchbay.lane")
 
@@ -93,7 +92,7 @@ class ApiLane(ASGIHandler):
                 response = await self._middleware_chain(request)
             response.headers["x-request-id"] = request.request_id
             if isinstance(response, EventStream):
-                await _send_stream(response, connection.send)
+                await _send_stream(response, connection)
             elif not (
                 # The answer to a browser's preflight is one of Django's, from the CORS middleware.
                 isinstance(response, ApiResponse)
@@ -143,27 +142,40 @@ async def _send_whole(response: HttpResponse, send: Any) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-async def _send_stream(response: EventStream, send: Any) -> None:
+async def _send_stream(response: EventStream, connection: Connection) -> None:
     frames = response.frames
     try:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": _wire_headers(response),
-            }
-        )
-        client = direct_client(send)
-        if client is not None:
-            frames.attach(client)
-        async for frame in frames:
+        answer = connection.begin_answer(response.status_code, response.headers)
+        if answer is None:
+            await _send_by_messages(response, connection.send)
+            return
+        try:
+            frames.attach(answer)
+            async for frame in frames:
+                if not answer.write(frame):
+                    await answer.drain()
+        except asyncio.CancelledError:
+            # It waited for its client; a stream that waits for its upstream says so itself.
+            ending = lifecycle.claim_cancellation()
+            if ending is None:
+                raise
+            answer.write(encode_stream_failure(ending))
+        answer.end()
+    finally:
+        await frames.aclose()
+
+
+async def _send_by_messages(response: EventStream, send: Any) -> None:
+    await send(
+        {"type": "http.response.start", "status": response.status_code, "headers": _wire_headers(response)}
+    )
+    last = b""
+    try:
+        async for frame in response.frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
     except asyncio.CancelledError:
-        # It waited for its client; a stream that waits for its upstream says so itself.
         ending = lifecycle.claim_cancellation()
         if ending is None:
             raise
-        await send({"type": "http.response.body", "body": encode_stream_failure(ending), "more_body": False})
-    finally:
-        await frames.aclose()
+        last = encode_stream_failure(ending)
+    await send({"type": "http.response.body", "body": last, "more_body": False})

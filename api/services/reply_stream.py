@@ -9,7 +9,6 @@ a failure, the end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
@@ -28,6 +27,7 @@ from api.services.wire import Timeouts, WireResponse
 from routing.domain.table import ProviderRow
 
 _DRAIN_SECONDS = 2.0
+_REST_BYTES = 64 * 1024
 
 _drains: set[asyncio.Task[None]] = set()
 
@@ -131,8 +131,10 @@ class ReplyStream:
             left = self._began + seconds - time.perf_counter()
             if left <= 0:
                 return
-            with contextlib.suppress(TimeoutError):
+            try:
                 await self._read(left)
+            except TimeoutError:
+                continue
 
     async def _read_frames(self) -> AsyncGenerator[bytes, None]:
         """What the client gets. Ends with an error event where the upstream fails."""
@@ -221,14 +223,14 @@ class ReplyStream:
         translator = self._translator
         self._last_piece = began = time.perf_counter()
         out = translator.feed(piece)
-        is_read = self._client.write(out) if out else True  # type: ignore[union-attr]
+        if translator.is_finished:
+            # The last frames go out with what ends the answer, in one piece.
+            self._hold(out)
+            is_read = False
+        else:
+            is_read = self._client.write(out) if out else True  # type: ignore[union-attr]
         self._translating += time.perf_counter() - began
-        return (
-            is_read
-            and not translator.is_finished
-            and translator.failure is None
-            and translator.paused_content is None
-        )
+        return is_read and translator.failure is None and translator.paused_content is None
 
     async def _continue_if_paused(self) -> None:
         """Where the upstream paused its turn, ask it to go on, and go on with the same reply."""
@@ -296,6 +298,8 @@ class ReplyStream:
         else:
             upstream.finish_attempt(self._attempt, record.first_output)
             record.finish_request(status=200)
+            if self._response.take_whole(_REST_BYTES) is not None:
+                return
             # The body's own end is still to be read, for the connection to serve again;
             # the client does not wait for that.
             task = asyncio.create_task(_drain(self._response))
