@@ -151,6 +151,54 @@ async def test_head_and_body_leave_in_one_write(transport: _Transport) -> None:
     ]
 
 
+async def test_an_answer_that_goes_on_is_written_frame_by_frame_and_ends_once(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
+    answer = cycle.begin_answer(200, {"content-type": "text/plain"})
+    assert answer is not None
+    assert answer.write(b"a frame of twenty-six bytes"[:26])
+    assert answer.write(b"")  # Not the end, which an empty chunk would be.
+    assert not cycle.response_complete
+    answer.end()
+    assert cycle.response_complete
+    assert b"".join(transport.written) == (
+        b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: text/plain\r\n"
+        b"transfer-encoding: chunked\r\n\r\n1a\r\na frame of twenty-six byte\r\n0\r\n\r\n"
+    )
+
+
+async def test_an_answer_that_goes_on_stops_for_who_does_not_read_and_for_who_left(
+    transport: _Transport,
+) -> None:
+    cycle = await _cycle(transport)
+    answer = cycle.begin_answer(200, {"content-type": "x"})
+    assert answer is not None
+    cycle.flow.pause_writing()
+    assert not answer.write(b"frame")
+    reading = asyncio.create_task(answer.drain())
+    await asyncio.sleep(0)
+    assert not reading.done()
+    cycle.flow.resume_writing()
+    await reading
+    written = list(transport.written)
+    cycle.hang_up()
+    cycle.flow.pause_writing()
+    answer.write(b"frame")
+    await answer.drain()
+    answer.end()
+    assert transport.written == written
+
+
+async def test_an_answer_that_goes_on_does_not_begin_where_it_cannot(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
+    cycle.flow.pause_writing()
+    assert cycle.begin_answer(200, {"content-type": "x"}) is None
+    cycle.flow.resume_writing()
+    cycle.method = "HEAD"
+    assert cycle.begin_answer(200, {"content-type": "x"}) is None
+    assert transport.written == []
+    assert not cycle.response_started
+
+
 @pytest.mark.parametrize("character", ["\r", "\n", "\r\n", "\x00", "\x0b", "\x1b", "\x7f"])
 @pytest.mark.parametrize("where", ["name", "value"])
 async def test_no_control_character_gets_into_a_head(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from typing import Any
 
@@ -44,6 +45,29 @@ def test_a_stream_is_whole_and_well_formed(any_server: LiveServer, model: str) -
     assert finishes[-1] == "stop"
     assert set(finishes[:-1]) == {None}
     assert "Tell me" in text_of(chunks)
+
+
+@BOTH
+def test_after_a_stream_both_connections_serve_the_next(
+    server: LiveServer, upstream: FakeUpstream, model: str
+) -> None:
+    body = json.dumps(say(model, "Tell me", stream=True)).encode()
+    request = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
+    ) + body
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        for _ in range(3):
+            client.sendall(request)
+            said = b""
+            while not said.endswith(b"\r\n0\r\n\r\n"):
+                part = client.recv(65536)
+                assert part
+                said += part
+            assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert said.count(b"data: [DONE]\n\n") == 1
+    assert len(upstream.requests) == 3
+    assert upstream.connections_opened <= 1
 
 
 @BOTH
