@@ -100,8 +100,8 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-# What JSON has between its quotes where a value needs some here, or is told in other words.
-_NOT_PLAIN: Final = (b" ", b"=", b"\\", b"\x7f", b'":[', b'":{', b'":n', b'":t', b'":f')
+# Where JSON has one of these, a value needs quotes here, or is told in other words.
+_NOT_PLAIN: Final = (b"\\", b"\x7f", b'":[', b'":{', b'":n', b'":t', b'":f')
 
 
 def _write_plain_fields(fields: Mapping[str, Any]) -> str:
@@ -115,8 +115,11 @@ def _write_plain_fields(fields: Mapping[str, Any]) -> str:
     for mark in _NOT_PLAIN:
         if mark in text:
             return ""
-    plain = text[1:-1].replace(b'":', b"=").replace(b',"', b" ").translate(None, b'"')
-    return f" {plain.decode('ascii')}"
+    plain = text[:-1].replace(b'":', b"=").replace(b',"', b" ").translate(None, b'"')
+    # More of them: a value has some of its own, or begins or ends like what was replaced.
+    if plain.count(b"=") != len(fields) or plain.count(b" ") != len(fields) - 1:
+        return ""
+    return f" {plain[1:].decode('ascii')}"
 
 
 def _write_fields(fields: Mapping[str, Any]) -> str:
