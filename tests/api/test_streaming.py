@@ -53,9 +53,9 @@ def test_after_a_stream_both_connections_serve_the_next(
 ) -> None:
     body = json.dumps(say(model, "Tell me", stream=True)).encode()
     request = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\n"
-        b"content-length: %d\r\n\r\n" % len(body)
-    ) + body
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\n"
+        f"authorization: Bearer t\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
         for _ in range(3):
             client.sendall(request)
