@@ -64,6 +64,19 @@ def _parse_target(url: bytes) -> Target:
 _known_target = lru_cache(maxsize=_KNOWN_TARGETS)(_parse_target)
 
 
+_known_defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _joined(defaults: list[tuple[bytes, bytes]]) -> bytes:
+    """The headers that every answer has, as they are sent. uvicorn makes a new list of them once a second."""
+    global _known_defaults
+    known, lines = _known_defaults
+    if known is not defaults:
+        lines = b"".join([b"%b: %b\r\n" % header for header in defaults])
+        _known_defaults = (defaults, lines)
+    return lines
+
+
 class DirectCycle(RequestResponseCycle):
     # What uvicorn's constructor gives every request of its own.
     logger = logging.getLogger("uvicorn.error")
@@ -198,7 +211,7 @@ class DirectCycle(RequestResponseCycle):
             raise ValueError("a response header holds a control character")
         return b"%b%b%b\r\n%b\r\n%b\r\n" % (
             STATUS_LINE[status],
-            self._protocol.default_fields(),
+            _joined(self._protocol.server_state.default_headers),
             fields,
             framing,
             b"" if self.keep_alive else b"connection: close\r\n",

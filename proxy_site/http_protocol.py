@@ -22,12 +22,10 @@ from django.conf import settings
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.request import make_request_id
 from api.services import lifecycle
-from api.services.translation.dialects.openai_chat.failures import encode_failure
 from api.services.translation.failures import Failure, FailureKind
-from api.services.translation.json_text import dump_json
 from proxy_site.direct_cycle import DirectCycle, read_target
+from proxy_site.refusals import encode_refusal, refuse_client
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 200
@@ -77,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if len(self.connections) > settings.MAX_CONNECTIONS + _EXCESS:
                 transport.abort()
                 return
-            self.app = _refuse_client
+            self.app = refuse_client
             self._serve_directly = None
         self._await_head()
 
@@ -241,10 +239,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # Answers.
 
-    def default_fields(self) -> bytes:
-        """The headers that every answer has, as they are sent."""
-        return _joined(self.server_state.default_headers)
-
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -283,51 +277,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, failure: Failure) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            body = dump_json(encode_failure(failure))
-            phrase = http.HTTPStatus(failure.status).phrase
-            self.transport.write(
-                f"HTTP/1.1 {failure.status} {phrase}\r\ncontent-type: application/json\r\n"
-                f"x-request-id: {make_request_id()}\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
-                + body
-            )
+            self.transport.write(encode_refusal(failure))
         # In the middle of another answer there is no place for words.
         self.transport.close()
-
-
-_known_defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
-
-
-def _joined(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """These lines of a head. uvicorn puts another list in their place once a second."""
-    global _known_defaults
-    known, lines = _known_defaults
-    if known is not headers:
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        _known_defaults = (headers, lines)
-    return lines
-
-
-async def _refuse_client(scope: Any, receive: Any, send: Any) -> None:
-    """What a connection over MAX_CONNECTIONS gets, except from probes: a busy process is not a dead one."""
-    if scope["path"] == "/healthz":
-        status, body = 200, b'{"status":"ok"}'
-    else:
-        failure = Failure(
-            FailureKind.OVERLOADED,
-            "The proxy has as many connections as it may have. Try again in a moment. "
-            "The operator sets how many with MAX_CONNECTIONS.",
-            retry_after=1,
-            should_retry=True,
-        )
-        status, body = failure.status, dump_json(encode_failure(failure))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", make_request_id().encode()),
-        (b"connection", b"close"),
-    ]
-    if status != 200:
-        headers += [(b"retry-after", b"1"), (b"x-should-retry", b"true")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -137,6 +137,20 @@ def test_trailers_are_no_headers(server: LiveServer, upstream: FakeUpstream) -> 
     assert upstream.requests[-1].header("traceparent") is None
 
 
+def test_trailers_are_no_headers_of_the_next_request_either(
+    server: LiveServer, upstream: FakeUpstream
+) -> None:
+    body = json.dumps(say("gpt-4o-mini")).encode()
+    with RawClient(server) as client:
+        client.send(
+            head("POST", "/api/v1/chat/completions", "transfer-encoding: chunked")
+            + b"%x\r\n%b\r\n0\r\ntraceparent: smuggled\r\n\r\n" % (len(body), body)
+            + chat_bytes()
+        )
+        assert [client.read_response()[0] for _ in range(2)] == [200, 200]
+    assert [each.header("traceparent") for each in upstream.requests] == [None, None]
+
+
 # Slowness.
 
 
