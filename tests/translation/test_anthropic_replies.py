@@ -13,6 +13,7 @@ from api.services.translation.dialects.anthropic_messages.replies import (
     decode_reply,
     is_paused,
     join_replies,
+    read_message,
 )
 from api.services.translation.dialects.openai_chat.replies import ReplyContext, encode_reply
 from api.services.translation.failures import Failure, FailureKind
@@ -86,6 +87,33 @@ def test_counts_may_be_missing_or_nonsense() -> None:
 def test_a_reply_without_an_id_takes_the_one_it_is_given() -> None:
     reply = decode_reply({**MESSAGE, "id": None})
     assert encode_reply(reply, replace(CONTEXT, fallback_id="req-1"))["id"] == "chatcmpl-req-1"
+
+
+BIG = b"123456789012345678901234567890"
+
+
+def test_the_input_of_a_call_keeps_its_long_numbers() -> None:
+    message = b'{"content":[{"type":"tool_use","id":"c","name":"f","input":{"n":%b}}]}' % BIG
+    arguments = decode_reply(read_message(message)).tool_calls[0].arguments
+    assert arguments.encode() == b'{"n":%b}' % BIG
+
+
+def test_a_turn_that_goes_back_up_keeps_its_long_numbers() -> None:
+    message = b'{"content":[{"type":"server_tool_use","input":{"n":%b}}],"stop_reason":"pause_turn"}' % BIG
+    assert read_message(message, is_repeated=True)["content"][0]["input"] == {"n": int(BIG)}
+
+
+def test_a_text_of_a_lone_surrogate_is_read() -> None:
+    message = rb'{"content":[{"type":"text","text":"a\ud800"}]}'
+    assert decode_reply(read_message(message)).text == "a\ufffd"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"tool_use"', b'{"content":[', b"\xff"])
+def test_what_is_no_object_is_an_invalid_response(body: bytes) -> None:
+    with pytest.raises(Failure) as raised:
+        read_message(body)
+    assert raised.value.kind is FailureKind.UPSTREAM_INVALID_RESPONSE
+    assert "not a JSON object" in raised.value.message
 
 
 def test_only_a_paused_turn_is_paused() -> None:
