@@ -141,7 +141,7 @@ class StreamRelay:
             self.failure = decode_reported_failure(wire, model=self._model, secrets=self._secrets)
             return
         # There is nothing in it but text, as far as we are concerned.
-        is_plain = self.has_output and self._lessons > 0
+        is_plain = self._lessons > 0
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
@@ -168,7 +168,7 @@ class StreamRelay:
                 is_changed = True
         out = replace_data(frame, dump_json(chunk)) if is_changed else frame.raw + b"\n\n"
         pieces.append(out)
-        if is_plain and b"\n" not in frame.raw:
+        if is_plain and self.has_output and b"\n" not in frame.raw:
             self._lessons -= 1
             self._template = learn_template(frame.raw, out) or self._template
 
