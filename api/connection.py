@@ -16,7 +16,7 @@ class ClientGone(Exception):
 
 
 class OpenAnswer(Protocol):
-    """An answer whose head is sent, and whose end is not known yet."""
+    """An answer that goes out frame by frame, its head with the first."""
 
     def write(self, frame: bytes) -> bool:
         """Send a frame. False: there is more on its way than the client reads, see `drain`."""
@@ -26,7 +26,9 @@ class OpenAnswer(Protocol):
         """Until the client has read enough of it."""
         ...
 
-    def end(self) -> None: ...
+    def end(self, frame: bytes) -> None:
+        """Send the last frame, which may be empty, and say that it was."""
+        ...
 
 
 class Connection(Protocol):
@@ -79,7 +81,7 @@ class Connection(Protocol):
         ...
 
     def begin_answer(self, status: int, headers: Mapping[str, str]) -> OpenAnswer | None:
-        """Send the head of an answer that goes out piece by piece. None, as in `answer`: `send` must."""
+        """Begin an answer that goes out frame by frame. None, as in `answer`: `send` must."""
         ...
 
     def finish(self) -> None:

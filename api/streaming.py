@@ -12,6 +12,11 @@ from api.services.reply_stream import Client
 class Frames(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
+    @property
+    def is_finished(self) -> bool:
+        """Nothing comes behind the frame that came last, or, of a stream that fails, nothing of its reply."""
+        ...
+
     def attach(self, client: Client) -> None:
         """Write to `client` from now on. What was held until now still comes from the iteration first."""
         ...

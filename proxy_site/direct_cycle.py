@@ -180,9 +180,7 @@ class DirectCycle(RequestResponseCycle):
             return None
         head = self._head(status, headers, b"transfer-encoding: chunked")
         self.response_started = True
-        if not self.disconnected:
-            self.transport.write(head)
-        return DirectClient(self)
+        return DirectClient(self, head)
 
     def complete(self) -> None:
         """The answer is sent to its end."""

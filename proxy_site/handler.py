@@ -149,18 +149,21 @@ async def _send_stream(response: EventStream, connection: Connection) -> None:
         if answer is None:
             await _send_by_messages(response, connection.send)
             return
+        last = b""
         try:
             frames.attach(answer)
             async for frame in frames:
-                if not answer.write(frame):
+                if frames.is_finished:
+                    last += frame
+                elif not answer.write(frame):
                     await answer.drain()
         except asyncio.CancelledError:
             # It waited for its client; a stream that waits for its upstream says so itself.
             ending = lifecycle.claim_cancellation()
             if ending is None:
                 raise
-            answer.write(encode_stream_failure(ending))
-        answer.end()
+            last += encode_stream_failure(ending)
+        answer.end(last)
     finally:
         await frames.aclose()
 

@@ -33,6 +33,10 @@ class EarlyStream:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._frames
 
+    @property
+    def is_finished(self) -> bool:
+        return self._stream.is_finished
+
     def attach(self, client: Client) -> None:
         """Write to `client` once there is output. Comments still come from the iteration."""
         self._client = client

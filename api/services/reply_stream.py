@@ -100,6 +100,11 @@ class ReplyStream:
         return self._translator.has_output
 
     @property
+    def is_finished(self) -> bool:
+        """The reply was read to its end: what is handed out now is the last of it."""
+        return self._translator.is_finished
+
+    @property
     def finish(self) -> FinishReason | None:
         """How the reply ended, as far as it was read."""
         return self._translator.finish

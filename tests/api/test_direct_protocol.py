@@ -158,12 +158,23 @@ async def test_an_answer_that_goes_on_is_written_frame_by_frame_and_ends_once(tr
     assert answer.write(b"a frame of twenty-six bytes"[:26])
     assert answer.write(b"")  # Not the end, which an empty chunk would be.
     assert not cycle.response_complete
-    answer.end()
+    answer.end(b"the last")
     assert cycle.response_complete
-    assert b"".join(transport.written) == (
+    assert transport.written == [
         b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: text/plain\r\n"
-        b"transfer-encoding: chunked\r\n\r\n1a\r\na frame of twenty-six byte\r\n0\r\n\r\n"
-    )
+        b"transfer-encoding: chunked\r\n\r\n1a\r\na frame of twenty-six byte\r\n",
+        b"8\r\nthe last\r\n0\r\n\r\n",
+    ]
+
+
+async def test_an_answer_without_frames_is_a_head_and_an_end(transport: _Transport) -> None:
+    cycle = await _cycle(transport)
+    answer = cycle.begin_answer(200, {"content-type": "x"})
+    assert answer is not None
+    answer.end(b"")
+    (said,) = transport.written
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert said.endswith(b"\r\n\r\n0\r\n\r\n")
 
 
 async def test_an_answer_that_goes_on_stops_for_who_does_not_read_and_for_who_left(
@@ -184,7 +195,7 @@ async def test_an_answer_that_goes_on_stops_for_who_does_not_read_and_for_who_le
     cycle.flow.pause_writing()
     answer.write(b"frame")
     await answer.drain()
-    answer.end()
+    answer.end(b"frame")
     assert transport.written == written
 
 
