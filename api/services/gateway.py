@@ -12,7 +12,6 @@ from django.conf import settings
 from api.services import admission, cooldowns, dispatch, lifecycle, limits, tracing
 from api.services.early_stream import EarlyStream
 from api.services.exchange import Inbound
-from api.services.limits import UNLIMITED, Lease
 from api.services.pursuit import Pursuit, is_refused, plan, retry_budgets
 from api.services.recording import Record
 from api.services.reply_stream import ReplyStream
@@ -77,7 +76,10 @@ async def serve(call: Call) -> Answer:
         places = admission.current()
         places.check_room()
         # Limits first: a key that is over its own waits in nobody's way.
-        record.lease = await _acquire(call.key, model)
+        scopes = (*call.key.scopes, *model.scopes) if call.key is not None else model.scopes
+        if scopes:
+            limiter = limits.current()
+            record.lease = limiter.take(scopes) or await limiter.acquire(scopes)
         if not places.try_enter():
             await places.enter()
         record.place = places
@@ -160,16 +162,6 @@ def find_model(name: str, key: KeyRow | None) -> ListedModel:
     if listed is None:
         raise _model_not_found(table, name, key)
     return listed
-
-
-async def _acquire(key: KeyRow | None, model: ModelRow) -> Lease:
-    """A place within the limits of key, team and model.
-
-    Raises:
-        Failure: one of them is reached.
-    """
-    scopes = (*key.scopes, *model.scopes) if key is not None else model.scopes
-    return await limits.current().acquire(scopes) if scopes else UNLIMITED
 
 
 def _resolve(table: RoutingTable, name: str, key: KeyRow | None, record: Record) -> ModelRow:

@@ -140,6 +140,7 @@ class ModelRow:
     """What is served under one public id. `created` is in Unix seconds.
 
     `fallbacks` come in the operator's order, and may name a model that is switched off.
+    `scopes` are what requests for this model count towards, whoever sends them.
     """
 
     id: int
@@ -155,13 +156,13 @@ class ModelRow:
     limit: Limit = _UNLIMITED
     balancing: Balancing = Balancing.WEIGHT
     fallbacks: tuple[FallbackRow, ...] = ()
+    scopes: tuple[Scope, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def scopes(self) -> tuple[Scope, ...]:
-        """What requests for this model count towards, whoever sends them."""
-        if self.limit.is_unlimited:
-            return ()
-        return (Scope(f"model:{self.public_id}", self.limit, self.public_id),)
+    def __post_init__(self) -> None:
+        scopes: tuple[Scope, ...] = ()
+        if not self.limit.is_unlimited:
+            scopes = (Scope(f"model:{self.public_id}", self.limit, self.public_id),)
+        object.__setattr__(self, "scopes", scopes)
 
 
 @dataclass(frozen=True, slots=True)

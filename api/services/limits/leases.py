@@ -28,6 +28,9 @@ class Lease(Protocol):
 class Limiter(Protocol):
     """Counts requests, tokens and concurrent requests of scopes."""
 
+    def take(self, scopes: Sequence[Scope]) -> Lease | None:
+        """As `acquire`, where that takes no waiting; else None, and `acquire` is to be called."""
+
     async def acquire(self, scopes: Sequence[Scope]) -> Lease:
         """A place within all of `scopes`, taken in one step: in every one of them, or in none.
 

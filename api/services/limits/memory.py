@@ -25,7 +25,6 @@ class MemoryLimiter:
         return self.take(scopes)
 
     def take(self, scopes: Sequence[Scope]) -> Lease:
-        """`acquire`, which waits for nothing here."""
         if not scopes:
             return UNLIMITED
         now = self._clock()

@@ -65,6 +65,9 @@ class ValkeyLimiter:
         """How much waits to be sent."""
         return self._line.backlog
 
+    def take(self, scopes: Sequence[Scope]) -> None:
+        return None
+
     async def acquire(self, scopes: Sequence[Scope]) -> Lease:
         asked = [
             (scope, measure, limit)
