@@ -106,11 +106,13 @@ _NEVER: Final = 1 << 62
 class Window:
     """Amounts of the last 60 seconds."""
 
-    __slots__ = ("_amounts", "_times", "due", "used")
+    __slots__ = ("_amounts", "_tick_ends", "_times", "due", "used")
 
     def __init__(self) -> None:
         self._times: deque[int] = deque()
         self._amounts: deque[int] = deque()
+        # Of the youngest entry.
+        self._tick_ends = 0
         self.used = 0
         self.due = _NEVER
         """When there is something to forget: before, nothing need be asked to."""
@@ -131,7 +133,7 @@ class Window:
     def add(self, now: int, amount: int, *, is_exact: bool) -> None:
         times = self._times
         self.used += amount
-        if not is_exact and times and times[-1] // TICK == now // TICK:
+        if now < self._tick_ends and not is_exact:
             times[-1] = now
             self._amounts[-1] += amount
             if len(times) == 1:
@@ -139,6 +141,7 @@ class Window:
         else:
             if not times:
                 self.due = now + WINDOW
+            self._tick_ends = now - now % TICK + TICK
             times.append(now)
             self._amounts.append(amount)
 
