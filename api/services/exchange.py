@@ -261,7 +261,9 @@ def _open_translation(inbound: Inbound, model: ModelRow, outlet: Outlet, options
             model=request.model,
             created=inbound.created,
             uses_legacy_functions=request.uses_legacy_functions,
-            custom_tools=frozenset([tool.name for tool in request.tools if tool.is_custom]),
+            custom_tools=frozenset([tool.name for tool in request.tools if tool.is_custom])
+            if request.tools
+            else frozenset(),
             includes_usage=request.includes_usage,
         ),
         secrets=outlet.secrets,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
@@ -28,6 +28,7 @@ MESSAGE: dict[str, Any] = {
     "stop_reason": "end_turn",
     "usage": {"input_tokens": 1, "output_tokens": 2},
 }
+WEB: dict[str, Any] = {"type": "web_search_result_location", "url": "https://x.example", "title": "X"}
 
 
 @given(messages)
@@ -40,6 +41,19 @@ def test_every_message_becomes_a_completion_that_the_sdk_accepts(message: dict[s
         or choice.finish_reason == "content_filter"
     )
     assert choice.message.tool_calls != []
+
+
+@given(messages)
+@example({**MESSAGE, "content": [{"type": "text", "text": "Hi", "citations": [WEB]}]})
+@example({**MESSAGE, "stop_reason": "refusal"})
+@example({**MESSAGE, "content": [{"type": "text", "text": 5}]})
+@example({**MESSAGE, "content": [{"type": "text", "text": ""}]})
+@example({**MESSAGE, "content": [{"type": "tool_use", "id": "c", "name": "f", "text": "Hi"}]})
+@example({**MESSAGE, "content": ["Hi"]})
+def test_one_text_is_read_like_any_other_content(message: dict[str, Any]) -> None:
+    """A block of a kind that we do not know says nothing, but takes the message out of the short way."""
+    longer = {**message, "content": [*message["content"], {"type": "new"}]}
+    assert decode_reply(message) == decode_reply(longer)
 
 
 @given(

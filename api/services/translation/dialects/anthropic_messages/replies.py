@@ -60,10 +60,8 @@ def decode_reply(body: JsonObject, secrets: Iterable[str] = ()) -> Reply:
     content = body.get("content")
     if not isinstance(content, list) or body.get("type", "message") != "message":
         raise invalid_response()
-    blocks = _Blocks()
-    for block in content:
-        if isinstance(block, dict):
-            blocks.add(block)
+    text = _only_text(content)
+    blocks = _read_blocks(content) if text is None else _NOTHING
     finish = decode_finish(body.get("stop_reason"))
     is_refused = finish is FinishReason.CONTENT_FILTER
     return Reply(
@@ -71,7 +69,7 @@ def decode_reply(body: JsonObject, secrets: Iterable[str] = ()) -> Reply:
         upstream_model=text_of(body, "model"),
         finish=finish,
         usage=decode_usage(body.get("usage")),
-        text="".join(blocks.texts) or None,
+        text=("".join(blocks.texts) if text is None else text) or None,
         refusal=decode_explanation(body.get("stop_details")) if is_refused else None,
         thinking=tuple(blocks.thinking),
         tool_calls=() if is_refused else tuple(blocks.tool_calls),
@@ -150,6 +148,25 @@ def text_of(wire: Any, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _only_text(content: list[Any]) -> str | None:
+    """The text of a content that is one text without citations, as most are. None: there is more to read."""
+    if len(content) != 1:
+        return None
+    block = content[0]
+    if not isinstance(block, dict) or block.get("type") != "text" or block.get("citations"):
+        return None
+    text = block.get("text")
+    return text if isinstance(text, str) else None
+
+
+def _read_blocks(content: list[Any]) -> _Blocks:
+    blocks = _Blocks()
+    for block in content:
+        if isinstance(block, dict):
+            blocks.add(block)
+    return blocks
+
+
 class _Blocks:
     """The content so far. Texts join without a separator: citations split one sentence over many blocks."""
 
@@ -184,3 +201,6 @@ class _Blocks:
                 self.thinking.append(RedactedThinkingPart(text_of(block, "data")))
             case _:
                 pass
+
+
+_NOTHING: Final = _Blocks()

@@ -123,7 +123,7 @@ def encode_sampling(
     if temperature is not None and temperature > 1:
         temperature = 1
         ignored.add(request.name_of("temperature"))
-    if capabilities.sampling is Sampling.REFUSED or reasoning.is_on:
+    if capabilities.sampling is Sampling.REFUSED or (reasoning.thinking is not None and reasoning.is_on):
         if top_k is not None:
             top_k = None
             ignored.add("top_k")

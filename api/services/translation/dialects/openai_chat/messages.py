@@ -87,13 +87,15 @@ def decode_turns(messages: Any, ignored: Ignored, cache_ttl: str | None = None) 
         raise wrong_type("messages", "an array of objects", messages)
     if not messages:
         raise empty_array("messages")
-    reader = _Messages(ignored, cache_ttl)
-    return tuple(
-        [
-            _decode_plain(index, message) or reader.decode(index, message)
-            for index, message in enumerate(messages)
-        ]
-    )
+    reader: _Messages | None = None
+    turns: list[Turn] = []
+    for index, message in enumerate(messages):
+        turn = _decode_plain(index, message)
+        if turn is None:
+            reader = reader or _Messages(ignored, cache_ttl)
+            turn = reader.decode(index, message)
+        turns.append(turn)
+    return tuple(turns)
 
 
 def _decode_plain(index: int, message: Any) -> Turn | None:

@@ -123,7 +123,7 @@ def _decode_plain(body: JsonObject, ignored: Ignored) -> ChatRequest:
         and _decode_stream_options(body, ignored, is_stream=is_stream),
         max_tokens=read_integer(body, "max_tokens", minimum=1),
         temperature=read_number(body, "temperature", minimum=0, maximum=2),
-        top_p=read_number(body, "top_p", minimum=0, maximum=1),
+        top_p=read_number(body, "top_p", minimum=0, maximum=1) if "top_p" in body else None,
         ignored=ignored.names(),
         names=_PLAIN_NAMES,
         is_plain=True,
