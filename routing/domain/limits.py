@@ -234,7 +234,9 @@ class Book:
         holding: Holding = []
         for scope in scopes:
             name, limit = scope.name, scope.limit
-            counters = self._fresh(name, now)
+            counters = self._counters.get(name)
+            if counters is None or counters.requests.due <= now or counters.tokens.due <= now:
+                counters = self._fresh(name, now)
             if not self._is_alone:
                 limit = counters.share_of(limit, self._workers)
             requests, tokens, slots = limit.requests_per_minute, limit.tokens_per_minute, limit.max_concurrent
