@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -100,8 +101,8 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-# Where JSON has one of these, a value needs quotes here, or is told in other words.
-_NOT_PLAIN: Final = (b"\\", b"\x7f", b'":[', b'":{', b'":n', b'":t', b'":f')
+# A value that is told in other words than JSON's: a list, a dictionary, nothing, true or false.
+_OTHER_WORDS: Final = re.compile(rb'":[\[{ntf]')
 
 
 def _write_plain_fields(fields: Mapping[str, Any]) -> str:
@@ -112,9 +113,8 @@ def _write_plain_fields(fields: Mapping[str, Any]) -> str:
         return ""
     if len(text) > _PLAIN_LENGTH or not text.isascii():
         return ""
-    for mark in _NOT_PLAIN:
-        if mark in text:
-            return ""
+    if b"\\" in text or b"\x7f" in text or _OTHER_WORDS.search(text):
+        return ""
     plain = text[:-1].replace(b'":', b"=").replace(b',"', b" ").translate(None, b'"')
     # More of them: a value has some of its own, or begins or ends like what was replaced.
     if plain.count(b"=") != len(fields) or plain.count(b" ") != len(fields) - 1:
