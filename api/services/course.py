@@ -173,6 +173,11 @@ class Course:
             )
         return most_useful([tried.failure for tried in self._tried], self._others)
 
+    @property
+    def _is_about_request(self) -> bool:
+        """The newest failure is one that the request would meet anywhere."""
+        return self._final is not None and self._reason is None
+
     # The way.
 
     def _take_steps(self, candidates: Sequence[Candidate], begun: bool) -> Iterator[Try]:
@@ -203,17 +208,19 @@ class Course:
                 failed = candidate
 
     def _stand_ins(self) -> Iterator[Try]:
-        # A model of which all rests fails, as far as anybody knows.
-        reason = self._reason or (FallbackReason.FAILURE if self._resting else None)
+        reason = self._reason
         if reason is None:
-            return
+            # A model of which all rests fails, as far as anybody knows.
+            if self._is_about_request or not self._resting:
+                return
+            reason = FallbackReason.FAILURE
         for model in self._choices.stand_ins(reason):
             if model.public_id not in self._asked:
                 self._asked.add(model.public_id)
                 yield from self._each(model, self._choices.candidates(model))
 
     def _rested(self) -> Iterator[Try]:
-        while self._resting:
+        while self._resting and not self._is_about_request:
             resting = self._resting.pop(0)
             if self._reason in (None, FallbackReason.FAILURE) or resting.model is not self._model:
                 yield resting

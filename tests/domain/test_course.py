@@ -125,6 +125,12 @@ def test_what_is_wrong_with_the_request_ends_all() -> None:
     assert way.told.kind is K.UPSTREAM_REJECTED
 
 
+def test_what_is_wrong_with_the_request_is_asked_neither_of_stand_ins_nor_of_what_rests() -> None:
+    way = course(model(1, [1, 1]), Around((model(2),), resting={10}))
+    assert play(way, K.UPSTREAM_REJECTED) == ["m1/1", "end"]
+    assert way.told.kind is K.UPSTREAM_REJECTED
+
+
 def test_what_one_protocol_cannot_say_another_may() -> None:
     way = course(model(1, [1, 1]), Around((model(2),)))
     assert play(way, K.UNSUPPORTED_VALUE, K.UPSTREAM_QUOTA, K.UPSTREAM_QUOTA) == [
