@@ -28,6 +28,16 @@ os.environ["DEMO"] = os.environ.get("DEMO", "auto")
 
 import pytest
 import responses
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is slow, and no example wrong for it.
+settings.register_profile(
+    "unhurried",
+    settings.get_profile("ci" if os.environ.get("CI") else "default"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
