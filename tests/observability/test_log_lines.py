@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.services import gauges, metrics
-from api.services.recording import CLIENT_CLOSED_REQUEST, Record, telling
+from api.services.recording import CLIENT_CLOSED_REQUEST, Attempt, Record, telling
+from api.services.recording.lines import RequestLine
 from api.services.translation.failures import Failure, FailureKind
 from api.services.translation.usage import Usage
 from proxy_site.logs import JsonFormatter, StderrHandler, TextFormatter, write_after
@@ -209,34 +210,154 @@ def test_a_value_that_json_has_no_word_for_is_told_as_text() -> None:
     assert "path=/a" in TextFormatter().format(record)
 
 
-def check_short_way(fields: dict[str, Any]) -> None:
-    quick = TextFormatter().format(logging.makeLogRecord({"msg": "x", "fields": fields}))
-    # A path has no JSON of its own, so that a line with one is written value by value.
-    slow = TextFormatter().format(logging.makeLogRecord({"msg": "x", "fields": fields | {"z": Path("z")}}))
-    assert slow == f"{quick} z=z"
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        (":a,", ":a,"),
+        ("null", "null"),
+        ("\\", "\\"),
+        ("[a]", "[a]"),
+        ('a"b', r'"a\"b"'),
+        ("a b", '"a b"'),
+        ("a=b", '"a=b"'),
+        ("a\x7fb", r"a\x7fb"),
+        (True, "True"),
+        (2**70, str(2**70)),
+        (1e6, "1000000.0"),
+        ([], "[]"),
+        (["a"], '["a"]'),
+        ({"a": 1}, '{"a": 1}'),
+    ],
+)
+def test_what_needs_quotes_gets_them(value: Any, shown: str) -> None:
+    line = TextFormatter().format(logging.makeLogRecord({"msg": "x", "fields": {"key": value, "ms": 0.5}}))
+    assert line.endswith(f" x key={shown} ms=0.5")
+
+
+def test_a_value_that_is_not_there_is_not_told() -> None:
+    record = logging.makeLogRecord({"msg": "x", "fields": {"key": None, "ms": 0.5}})
+    assert TextFormatter().format(record).endswith(" x ms=0.5")
+
+
+def a_usual_line(trace_id: str | None = None, **more: Any) -> RequestLine:
+    """Of a request that went as nearly all do, but for `more`; what begins with `attempt_` is its attempt's."""
+    record = a_record(model="fast", usage=Usage(120, 34), finish="stop", upstream_seconds=0.3)
+    attempt = record.begin_attempt("openai/gpt-4o")
+    attempt.end("ok")
+    attempt.upstream_request_id = "up_1"
+    seconds = more.pop("seconds", 0.5)
+    for name, different in more.items():
+        of_attempt = name.removeprefix("attempt_")
+        setattr(record if of_attempt == name else attempt, of_attempt, different)
+    return RequestLine(record, logging.INFO, 1_700_000_000.25, seconds, trace_id)
+
+
+def check_usual_text(line: RequestLine) -> None:
+    """A usual line is, to the letter, what its fields make of it."""
+    facts = {name: getattr(line, name) for name in ("created", "levelname", "msg", "readable_fields")}
+    assert TextFormatter().format(line) == TextFormatter().format(logging.makeLogRecord(facts))
+
+
+WORDS = ("request_id", "key_prefix", "requested_model", "finish", "attempt_deployment")
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a=b", 'a"b', "\\", "a\x7f", "a\tb", "é", "y" * 900, *NASTY])
+@pytest.mark.parametrize("name", [*WORDS, "attempt_upstream_request_id"])
+def test_no_word_of_a_usual_line_escapes_its_value(name: str, value: str) -> None:
+    line = a_usual_line(**{name: value} | ({"model": value} if name == "requested_model" else {}))
+    assert value == "" or line.usual_text is not None
+    check_usual_text(line)
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["plain", "", "a:b,c", ":a", "a,", ",", ":", "12", "null", 'a"b', "a b", "a=b", "\\", "[a]", "{a}"],
+    "more",
+    [
+        {"alias": "fast"},
+        {"model": "gpt-4o"},
+        {"model": None},
+        {"requested_model": "", "model": ""},
+        {"requested_model": "", "model": None},
+        {"fallback": "claude"},
+        {"key_prefix": None},
+        {"config_version": None},
+        {"finish": None},
+        {"usage": None},
+        {"usage": Usage(120, 34, cache_read_tokens=1)},
+        {"usage": Usage(120, 34, cache_write_tokens=1)},
+        {"usage": Usage(120, 34, reasoning_tokens=1)},
+        {"ignored": ("user",)},
+        {"attempts": []},
+        {"attempts": [Attempt("a", 0.0, outcome="x"), Attempt("b", 0.0, outcome="ok")]},
+        {"attempt_outcome": "upstream_error"},
+        {"failure": Failure(FailureKind.UPSTREAM_ERROR, "Something went wrong.")},
+        {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
+    ],
 )
-@pytest.mark.parametrize("form", [str, lambda text: [text], lambda text: {text: text}])
-def test_what_needs_quotes_gets_them(value: str, form: Callable[[str], Any]) -> None:
-    check_short_way({"status": 200, "key": form(value), "ms": 0.5})
-    check_short_way({"key": form(value)})
+def test_what_a_usual_line_does_not_tell_is_not_usual(more: dict[str, Any]) -> None:
+    line = a_usual_line(**more)
+    assert line.usual_text is None
+    check_usual_text(line)
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, False, 0, -1, 2**70, 0.0, 12.3, 1e6, [], {}, (), "a\x7f", *NASTY]
+    "more",
+    [
+        {},
+        {"is_stream": True, "first_output": 12.5, "started": 12.25},
+        {"attempt_upstream_request_id": None},
+        {"status": 499},
+        {"upstream_seconds": 0.75},
+    ],
 )
-def test_the_short_way_to_a_line_writes_what_the_long_one_does(value: Any) -> None:
-    check_short_way({"status": 200, "key": value})
+def test_a_usual_line_is_told_in_its_own_way(more: dict[str, Any]) -> None:
+    line = a_usual_line(**more)
+    assert line.usual_text is not None
+    check_usual_text(line)
+
+
+SECONDS = st.floats(0, 1e6)
 
 
 @settings(max_examples=500)
-@given(st.text() | st.text('a:,=" \\[{}]'), st.integers(-(10**6), 10**6))
-def test_any_text_and_any_tenth_is_written_the_same_either_way(text: str, tenths: int) -> None:
-    check_short_way({"key": text, "ms": tenths / 10})
+@given(
+    st.fixed_dictionaries(dict.fromkeys(WORDS, st.text() | st.text('a:,=" \\[{}]', max_size=5))),
+    st.none() | st.text(),
+    SECONDS,
+    SECONDS,
+    SECONDS,
+    st.none() | SECONDS,
+)
+def test_any_usual_line_is_what_its_fields_make_of_it(
+    words: dict[str, str],
+    upstream_id: str | None,
+    seconds: float,
+    upstream_seconds: float,
+    attempt_seconds: float,
+    first_output: float | None,
+) -> None:
+    line = a_usual_line(
+        **words,
+        model=words["requested_model"],
+        attempt_upstream_request_id=upstream_id,
+        seconds=seconds,
+        upstream_seconds=upstream_seconds,
+        attempt_seconds=attempt_seconds,
+        started=0.0,
+        first_output=first_output,
+    )
+    check_usual_text(line)
+
+
+def test_a_formatter_of_another_kind_finds_what_every_record_has() -> None:
+    first, second = a_usual_line(), a_usual_line()
+    form = logging.Formatter(
+        "%(created).2f %(msecs)d %(levelname)s %(name)s:%(module)s:%(lineno)d %(message)s"
+    )
+    assert form.format(first) == "1700000000.25 250 INFO patchbay.request:lines:0 chat"
+    first.note = "of the first one"
+    assert not hasattr(second, "note")
 
 
 @pytest.mark.parametrize("form", FORMATTERS)
