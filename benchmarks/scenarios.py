@@ -74,16 +74,16 @@ LARGE_SCENARIOS = (
 def measure(scenario: Scenario, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """One round's figures. What was not answered is counted under `errors` and `stuck`."""
     scenario = replace(scenario, connections=connections(scenario, candidate))
-    user, system = processes.cpu_seconds(candidate.pid)
+    began = processes.cpu_seconds(candidate.pid)
     before = processes.look(candidate.pid)
     with processes.Watch(candidate.pid, scenario.watched_every) as watch:
         send = _wrk if scenario.seconds else _load
         found = send(scenario, candidate, folder)
-    after = processes.cpu_seconds(candidate.pid)
-    used = after[0] - user + after[1] - system
+    ended = processes.cpu_seconds(candidate.pid)
+    used, user = ended[0] - began[0], ended[1] - began[1]
     if found["finished"]:
         found["cpu_ms_per_request"] = used * 1e3 / found["finished"]
-        found["user_ms_per_request"] = (after[0] - user) * 1e3 / found["finished"]
+        found["user_ms_per_request"] = user * 1e3 / found["finished"]
         if megabytes := scenario.request_mb or scenario.reply_mb:
             found["cpu_ms_per_mb"] = found["cpu_ms_per_request"] / megabytes
     if scenario.is_stream and (chunks := (found["chunk"] or {}).get("count")):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from benchmarks import processes
 from benchmarks.profiling import REST, share_out
 from benchmarks.scenarios import read_wrk
 from benchmarks.summary import flatten, summarize
@@ -71,3 +74,26 @@ def test_a_sample_belongs_to_the_innermost_frame_that_is_ours() -> None:
     )
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert share_out([]) == {}
+
+
+_SPENDER = """
+import sys, time
+time.sleep(0.3)
+while time.process_time() < 0.3:
+    pass
+print(time.process_time(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_cpu_time_is_what_was_spent_and_not_what_went_by() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SPENDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        spent = float(child.stdout.readline())
+        counted, user = processes.cpu_seconds(child.pid)
+        child.communicate()
+    # Of a thread that runs, the scheduler counts up to its last tick.
+    assert counted == pytest.approx(spent, abs=0.05)
+    assert user <= counted + 0.05
