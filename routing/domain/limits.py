@@ -104,22 +104,25 @@ _NEVER: Final = 1 << 62
 
 
 class Window:
-    """Amounts of the last 60 seconds."""
+    """Amounts of the last 60 seconds. The youngest entry is kept apart: most of what comes joins it.
 
-    __slots__ = ("_amounts", "_tick_ends", "_times", "due", "used")
+    `latest` is its time. `due`: before, there is nothing to forget.
+    """
+
+    __slots__ = ("_amount", "_amounts", "_tick_ends", "_times", "due", "latest", "used")
 
     def __init__(self) -> None:
         self._times: deque[int] = deque()
         self._amounts: deque[int] = deque()
-        # Of the youngest entry.
+        self._amount = 0
         self._tick_ends = 0
+        self.latest = 0
         self.used = 0
         self.due = _NEVER
-        """When there is something to forget: before, nothing need be asked to."""
 
     def __len__(self) -> int:
         """How many entries are kept."""
-        return len(self._times)
+        return len(self._times) + bool(self._amount)
 
     def forget(self, now: int) -> None:
         """Let go of what is 60 seconds old. The other methods expect that this was done."""
@@ -128,22 +131,26 @@ class Window:
         while times and times[0] <= horizon:
             times.popleft()
             self.used -= self._amounts.popleft()
-        self.due = times[0] + WINDOW if times else _NEVER
+        if self.latest <= horizon:
+            self.used = self._amount = 0
+        if self._amount:
+            self.due = (times[0] if times else self.latest) + WINDOW
+        else:
+            self.due = _NEVER
 
     def add(self, now: int, amount: int, *, is_exact: bool) -> None:
-        times = self._times
         self.used += amount
         if now < self._tick_ends and not is_exact:
-            times[-1] = now
-            self._amounts[-1] += amount
-            if len(times) == 1:
-                self.due = now + WINDOW
+            self._amount += amount
         else:
-            if not times:
+            if self._amount:
+                self._times.append(self.latest)
+                self._amounts.append(self._amount)
+            else:
                 self.due = now + WINDOW
+            self._amount = amount
             self._tick_ends = now - now % TICK + TICK
-            times.append(now)
-            self._amounts.append(amount)
+        self.latest = now
 
     def wait(self, now: int, limit: int) -> int:
         """Microseconds until less than `limit` is used. For a limit of zero there is no such time: 60 s."""
@@ -154,10 +161,10 @@ class Window:
             left -= amount
             if left < limit:
                 return at + WINDOW - now
-        return WINDOW
+        return self.latest + WINDOW - now if limit and self._amount else WINDOW
 
     def reset(self, now: int) -> int:
-        return self._times[-1] + WINDOW - now if self._times else 0
+        return self.latest + WINDOW - now if self._amount else 0
 
 
 class _Counters:
@@ -284,12 +291,12 @@ class Book:
                 window = counters.requests
                 left = most - window.used if window.used < most else 0
                 if requests is None or left < requests[1]:
-                    requests = (most, left, window.reset(now))
+                    requests = (most, left, window.latest + WINDOW - now if window.used else 0)
             if (most := limit.tokens_per_minute) is not None:
                 window = counters.tokens
                 left = most - window.used if window.used < most else 0
                 if tokens is None or left < tokens[1]:
-                    tokens = (most, left, window.reset(now))
+                    tokens = (most, left, window.latest + WINDOW - now if window.used else 0)
         return requests, tokens
 
     def standings(self, scopes: Sequence[Scope], now: int) -> list[Standing]:

@@ -32,14 +32,22 @@ def encode_headroom(requests: Headroom | None, tokens: Headroom | None) -> dict[
     headers: dict[str, str] = {}
     if requests is not None:
         limit, left, reset = requests
-        headers["x-ratelimit-limit-requests"] = str(limit)
-        headers["x-ratelimit-remaining-requests"] = str(left)
-        headers["x-ratelimit-reset-requests"] = _encode_reset(reset)
+        headers = {
+            "x-ratelimit-limit-requests": str(limit),
+            "x-ratelimit-remaining-requests": str(left),
+            "x-ratelimit-reset-requests": _WHOLE_SECONDS[-(-reset // SECOND)]
+            if SECOND <= reset <= WINDOW
+            else format_duration(reset / SECOND),
+        }
     if tokens is not None:
         limit, left, reset = tokens
         headers["x-ratelimit-limit-tokens"] = str(limit)
         headers["x-ratelimit-remaining-tokens"] = str(left)
-        headers["x-ratelimit-reset-tokens"] = _encode_reset(reset)
+        headers["x-ratelimit-reset-tokens"] = (
+            _WHOLE_SECONDS[-(-reset // SECOND)]
+            if SECOND <= reset <= WINDOW
+            else format_duration(reset / SECOND)
+        )
     return headers
 
 
@@ -49,12 +57,6 @@ def _least(standings: Sequence[Standing], measure: Measure) -> Headroom | None:
         return None
     tightest = min(of_it, key=lambda standing: standing.remaining)
     return tightest.limit, tightest.remaining, tightest.reset
-
-
-def _encode_reset(microseconds: int) -> str:
-    if SECOND <= microseconds <= WINDOW:
-        return _WHOLE_SECONDS[-(-microseconds // SECOND)]
-    return format_duration(microseconds / SECOND)
 
 
 def to_failure(refusal: Standing, standings: Sequence[Standing]) -> Failure:
