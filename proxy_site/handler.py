@@ -35,7 +35,6 @@ from api.views.base import ApiView
 
 logger = logging.getLogger("patchbay.lane")
 
-_CACHED_MATCHES: Final = 64
 _QUERY_IS_NOT_TEXT: Final = Failure(FailureKind.INVALID_REQUEST, "The query string is not UTF-8.")
 
 
@@ -61,9 +60,9 @@ class ApiLane(ASGIHandler):
         self._middleware_chain = chain
 
     def resolve_request(self, request: Any) -> ResolverMatch:
-        """As Django does, remembering the paths that carry no argument."""
+        """As Django does, remembering endpoints; paths that lead nowhere, which have no name, never end."""
         match = super().resolve_request(request)
-        if not match.args and not match.kwargs and len(self._matches) < _CACHED_MATCHES:
+        if match.url_name and not match.args and not match.kwargs:
             self._matches[request.path_info] = match
         return match
 

@@ -95,6 +95,26 @@ async def test_no_request_on_the_lane_hops_to_a_thread(hops: _Counter, any_beare
     assert hops.calls == 0
 
 
+async def test_paths_that_lead_nowhere_take_no_place_among_those_that_are_remembered(
+    any_bearer: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane, resolved = ApiLane(), []
+    resolve = ASGIHandler.resolve_request
+
+    def count(handler: ASGIHandler, request: Any) -> Any:
+        resolved.append(request.path_info)
+        return resolve(handler, request)
+
+    monkeypatch.setattr(ASGIHandler, "resolve_request", count)
+    for number in range(100):
+        assert await _call(lane, "GET", f"/api/v1/nothing/{number}") == 404
+    for _ in range(3):
+        assert await _call(lane, "GET", "/healthz") == 200
+    assert resolved.count("/healthz") == 1
+    assert await _call(lane, "GET", "/api/v1/nothing/1") == 404
+    assert resolved.count("/api/v1/nothing/1") == 2
+
+
 @pytest.mark.django_db
 async def test_the_counter_sees_the_hops_of_the_stock_handler(hops: _Counter) -> None:
     assert await _call(ASGIHandler(), "GET", "/healthz") == 200
