@@ -30,6 +30,7 @@ from api.response import ApiResponse
 from api.services import lifecycle
 from api.services.translation.dialects.openai_chat.failures import encode_stream_failure
 from api.services.translation.failures import Failure, FailureKind
+from api.services.translation.json_text import is_utf8
 from api.streaming import EventStream
 from api.views.base import ApiView
 
@@ -85,7 +86,7 @@ class ApiLane(ASGIHandler):
     async def serve(self, connection: Connection) -> None:
         request = ApiRequest(connection)
         try:
-            if connection.query and not _is_utf8(connection.query):
+            if connection.query and not is_utf8(connection.query):
                 response: HttpResponse = render_failure(_QUERY_IS_NOT_TEXT)
             else:
                 response = await self._middleware_chain(request)
@@ -116,14 +117,6 @@ class ApiLane(ASGIHandler):
 
 async def _refuse(error: Exception, request: ApiRequest) -> ApiResponse:
     return render_exception(error, request)
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _wire_headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:

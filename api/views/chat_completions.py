@@ -17,7 +17,8 @@ class ChatCompletionsView(ApiView):
     authentication_classes = [KeyAuthentication]
 
     async def post(self, request: ApiRequest) -> ApiResponse:
-        body = load_json(request.take_body() or await request.read_body())
+        text = request.take_body()
+        body = load_json(text if text is not None else await request.read_body())
         check_message_count(body)
         call = gateway.Call(
             request_id=request.request_id,

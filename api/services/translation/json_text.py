@@ -100,6 +100,14 @@ def dump_json(value: Any) -> bytes:
         return _dump_slowly(value)
 
 
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _check_depth(value: Any, max_depth: int) -> None:
     """Refuse what is nested too deeply, by orjson's own limit: an eighth of the time of looking ourselves."""
     for _ in range(_ORJSON_LEVELS - max_depth):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from api.services.translation.json_text import is_utf8
+
 _TEXT: Final = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])++')
 _ANY_TEXT: Final = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])*+')
 _SPACES: Final = re.compile(rb" *+")
@@ -53,7 +55,7 @@ class FrameTemplate:
             return None
         text = data[len(self._before) : -len(tail)]
         # There is no end of a frame in it, so it is one.
-        if _TEXT.fullmatch(text) is None or not (text.isascii() or _is_utf8(text)):
+        if _TEXT.fullmatch(text) is None or not (text.isascii() or is_utf8(text)):
             return None
         if texts is not None:
             texts.append(text)
@@ -76,7 +78,7 @@ class FrameTemplate:
             if not data.startswith(after, end):
                 break
             text = data[start:end]
-            if not text.isascii() and not _is_utf8(text):
+            if not text.isascii() and not is_utf8(text):
                 break
             following = end + len(after)
             if padding is None:
@@ -136,11 +138,3 @@ def learn_template(raw: bytes, out: bytes) -> FrameTemplate | None:
 def _split_behind(text: bytes, mark: bytes) -> tuple[bytes, bytes]:
     end = text.index(mark) + len(mark)
     return text[:end], text[end:]
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
